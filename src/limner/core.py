@@ -1,0 +1,306 @@
+"""The shared words: what flows between the rooms, and the contract that every family keeps.
+
+Images are (B, 3, H, W) floats in [-1, 1]; t = 0 is data and t = 1 is noise; one generator for each
+picture. Nothing here knows a family, a file format or an optimiser.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, TypeVar
+
+import torch
+from torch import Generator, Tensor, nn
+
+T = TypeVar("T")
+
+
+class InputError(ValueError):
+    """What somebody gave us is at fault: one line that says what, where, and what to do about it."""
+
+
+# ---------------------------------------------------------------------------------------------------
+# Data: captioned pictures by number.
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One captioned picture: `image` is (3, H, W) uint8, already at the size the model is trained at."""
+
+    image: Tensor
+    caption: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """`images` is (B, 3, H, W) in [-1, 1]; `captions` has B strings, of which any may be empty."""
+
+    images: Tensor
+    captions: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    @staticmethod
+    def of(examples: Sequence[Example]) -> Batch:
+        images = torch.stack([example.image for example in examples]).float().div_(127.5).sub_(1.0)
+        return Batch(images, [example.caption for example in examples])
+
+    def to(self, device: torch.device) -> Batch:
+        return Batch(self.images.to(device, non_blocking=True), self.captions)
+
+
+class Source(Protocol):
+    """An endless row of examples in which number `index` is a pure function of (source, index).
+
+    A run's place in its data is therefore one integer, and resuming is starting at that integer. A
+    finite folder is made endless by a new permutation in each epoch, keyed by the epoch's number.
+    """
+
+    def __getitem__(self, index: int) -> Example: ...
+
+
+# ---------------------------------------------------------------------------------------------------
+# Text and codecs.
+
+
+class Tokenizer(Protocol):
+    """Text to numbers. Every Unicode string is legal; the empty one is the unconditional prompt."""
+
+    @property
+    def size(self) -> int:
+        """How many different tokens there are."""
+        ...
+
+    def encode(self, texts: Sequence[str], length: int) -> tuple[Tensor, Tensor]:
+        """Ids (B, L) int64 and mask (B, L) bool (True where there is text), L <= `length`; longer texts are cut."""
+        ...
+
+    def to_json(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TextFeatures:
+    """What a text encoder says of B texts: `tokens` (B, L, D), `mask` (B, L) True where there is text."""
+
+    tokens: Tensor
+    mask: Tensor
+
+    def __getitem__(self, rows: slice | Tensor | list[int]) -> TextFeatures:
+        return TextFeatures(self.tokens[rows], self.mask[rows])
+
+
+class TextEncoder(Protocol):
+    def __call__(self, texts: Sequence[str]) -> TextFeatures: ...
+
+
+class Codec(Protocol):
+    """Pixels (B, 3, H, W) in [-1, 1] to latents (B, C, h, w) and back."""
+
+    def encode(self, images: Tensor) -> Tensor: ...
+
+    def decode(self, latents: Tensor) -> Tensor: ...
+
+
+# ---------------------------------------------------------------------------------------------------
+# Training: what a family asks of the trainer.
+
+Loss = Callable[[Batch, Generator], dict[str, Tensor]]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One update: `loss(batch, generator)["loss"]` is minimised over `parameters`, the other entries are logged.
+
+    A diffusion model has one step, a GAN two, a cascade one for each stage, a model over a codec's
+    tokens one for the codec and one for itself. A step runs in every `every`-th iteration.
+    """
+
+    name: str
+    parameters: Sequence[nn.Parameter]
+    loss: Loss
+    every: int = 1
+
+
+# ---------------------------------------------------------------------------------------------------
+# Drawing: a request, and the picture in the making.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What somebody asks for. `image` is (3, H, W) in [-1, 1]; `mask` is (1, H, W), 1 where to paint."""
+
+    prompt: str
+    seed: int
+    knobs: Any
+    negative_prompt: str = ""
+    image: Tensor | None = None
+    mask: Tensor | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Sketch:
+    """A picture in the making: all that belongs to it alone, until it is done.
+
+    A family adds its own fields in a subclass: the noisy image, the tokens so far, the canvas, the
+    encoded text, the sampler's memory. `advance` may be handed sketches at different steps and with
+    different knobs. `estimate` is the best guess so far at the finished picture, (3, H, W) in [-1, 1].
+    """
+
+    request: Request
+    generator: Generator
+    steps: int
+    step: int = 0
+    estimate: Tensor | None = None
+
+    @property
+    def done(self) -> bool:
+        return self.step >= self.steps
+
+    def preview(self) -> Tensor | None:
+        """The running estimate, (3, H, W) in [-1, 1]; None before the first step."""
+        return self.estimate
+
+    @property
+    def image(self) -> Tensor:
+        """The finished picture, (3, H, W) in [-1, 1]."""
+        assert self.done, f"at step {self.step} of {self.steps} there is no picture yet"
+        assert self.estimate is not None
+        return self.estimate.clamp(-1.0, 1.0)
+
+
+def seeded(seed: int) -> Generator:
+    """The generator of one picture. Always on the CPU, so that a seed means the same noise on every device."""
+    return torch.Generator("cpu").manual_seed(seed)
+
+
+class Family(nn.Module):
+    """A family of text-to-image models: how it is built, trained and sampled. See docs/DESIGN.md.
+
+    `Config` is the architecture (with `image_size`), `Knobs` what may be set at sampling; both are
+    frozen dataclasses and read strictly by `parse`. `presets` has at least `tiny` and `base`.
+    """
+
+    Config: ClassVar[type]
+    Knobs: ClassVar[type]
+    presets: ClassVar[Mapping[str, Any]]
+
+    def __init__(self, config: Any, tokenizer: Tokenizer) -> None:
+        super().__init__()
+        self.config = config
+        self.tokenizer = tokenizer
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def calibrate(self, batch: Batch) -> None:
+        """Set in closed form, once, before a fresh training begins: a linear basis, a latent's scale, a mean."""
+
+    def steps(self) -> list[Step]:
+        """The updates of one training iteration, in order. All of them see the same batch."""
+        raise NotImplementedError
+
+    def begin(self, requests: Sequence[Request]) -> list[Sketch]:
+        """Encode the texts, draw each picture's first noise from its own generator."""
+        raise NotImplementedError
+
+    def advance(self, sketches: Sequence[Sketch]) -> None:
+        """One step for each sketch, in one network call; none of them is done. Changes them in place."""
+        raise NotImplementedError
+
+
+# ---------------------------------------------------------------------------------------------------
+# Configuration: mappings to typed objects, strictly.
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """' (did you mean "steps"?)', or nothing where no known word is near."""
+    match = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f' (did you mean "{match[0]}"?)' if match else ""
+
+
+def parse(kind: type[T], values: Mapping[str, Any], where: str) -> T:
+    """Read a mapping into a dataclass, strictly.
+
+    An unknown key, a missing one and a value of another type are each an InputError that names
+    `where` (a file and table, say), the key and the value. Nested dataclasses are read in turn, lists
+    become tuples, and an int is accepted where a float is meant.
+    """
+    assert dataclasses.is_dataclass(kind), kind
+    fields = {one.name: one for one in dataclasses.fields(kind) if one.init}
+    hints = typing.get_type_hints(kind)
+    for key in values:
+        if key not in fields:
+            raise InputError(f'{where}: unknown key "{key}"{nearest(key, list(fields))}; known: {", ".join(fields)}')
+    found = {key: _value(hints[key], value, f"{where}: {key}") for key, value in values.items()}
+    for key, one in fields.items():
+        if key not in found and one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING:
+            raise InputError(f'{where}: the key "{key}" is missing; add {key} = ...')
+    try:
+        return typing.cast(T, kind(**found))
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def unparse(value: Any) -> Any:
+    """The inverse of `parse`: plain dicts, lists, numbers and strings."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {one.name: unparse(getattr(value, one.name)) for one in dataclasses.fields(value) if one.init}
+    if isinstance(value, Mapping):
+        return {key: unparse(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [unparse(one) for one in value]
+    return value
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return _union(arguments, value, where)
+    if origin is typing.Literal:
+        if value not in arguments:
+            hinted = nearest(str(value), [str(one) for one in arguments])
+            raise InputError(f"{where} = {value!r} is not one of {', '.join(map(repr, arguments))}{hinted}")
+        return value
+    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+        return parse(typing.cast(type, hint), value, where)
+    if origin is tuple and isinstance(value, list | tuple):
+        inner = arguments[0] if arguments[-1] is Ellipsis else None
+        return tuple(_value(inner or arguments[place], one, where) for place, one in enumerate(value))
+    if origin is dict and isinstance(value, Mapping):
+        return {key: _value(arguments[1], one, where) for key, one in value.items()}
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+        return value
+    raise InputError(f"{where} = {value!r} is a {type(value).__name__}, not a {getattr(hint, '__name__', hint)}")
+
+
+def _union(hints: tuple[Any, ...], value: Any, where: str) -> Any:
+    if value is None and type(None) in hints:
+        return None
+    choices = [hint for hint in hints if hint is not type(None)]
+    for hint in choices[:-1]:
+        try:
+            return _value(hint, value, where)
+        except InputError:
+            continue
+    return _value(choices[-1], value, where)
+
+
+def check(condition: bool, message: str) -> None:
+    """For a config's or a knob's own `__post_init__`: an InputError with `message` unless `condition`."""
+    if not condition:
+        raise InputError(message)
+
+
+__all__ = [
+    "Batch", "Codec", "Example", "Family", "InputError", "Loss", "Request", "Sketch", "Source", "Step",
+    "TextEncoder", "TextFeatures", "Tokenizer", "check", "nearest", "parse", "seeded", "unparse",
+]  # fmt: skip

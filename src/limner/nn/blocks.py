@@ -1,0 +1,80 @@
+"""The transformer block that text encoders and denoisers share.
+
+B batch, N tokens, M remembered tokens, W width, H heads, D head size.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+
+class ParallelBlock(nn.Module):
+    """Attention and SwiGLU side by side on one norm, each way one matrix product (ViT-22B, Dehghani et al. 2023).
+
+    Queries and keys are normalised for each head (QK-norm). Keys and values of another sequence (a
+    text's) may be handed in: they join the block's own under one softmax, as in joint attention (SD3),
+    yet are computed once for a whole sampling run.
+    """
+
+    def __init__(self, width: int, *, heads: int, hidden: int) -> None:
+        super().__init__()
+        self.heads, self.sizes = heads, (3 * width, hidden, hidden)
+        self.norm = nn.RMSNorm(width)
+        self.into = nn.Linear(width, sum(self.sizes), bias=False)
+        self.query_norm = nn.RMSNorm(width // heads)
+        self.key_norm = nn.RMSNorm(width // heads)
+        self.out = nn.Linear(width + hidden, width, bias=False)
+
+    def forward(
+        self, x: Tensor, *, rotation: Rotation | None, memory: tuple[Tensor, Tensor] | None, mask: Tensor | None
+    ) -> Tensor:
+        """`x` (B, N, W); `memory` keys and values (B, H, M, D); `mask` for (B, H, N, N + M), True where seen."""
+        qkv, gate, up = self.into(self.norm(x)).split(self.sizes, dim=-1)
+        query, key, value = rearrange(qkv, "B N (three H D) -> three B H N D", three=3, H=self.heads)
+        query, key = self.query_norm(query), self.key_norm(key)
+        if rotation is not None:
+            query, key = rotation(query), rotation(key)
+        if memory is not None:
+            key, value = torch.cat([key, memory[0]], dim=2), torch.cat([value, memory[1]], dim=2)
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        attended = rearrange(attended, "B H N D -> B N (H D)")
+        return x + self.out(torch.cat([attended, F.silu(gate) * up], dim=-1))
+
+
+class Rotation(nn.Module):
+    """Rotary positions on a square grid: half of each head turns with the row, half with the column (RoPE-2D)."""
+
+    cosine: Tensor
+    sine: Tensor
+
+    def __init__(self, side: int, *, head: int, base: float = 100.0) -> None:
+        super().__init__()
+        rate = base ** -(torch.arange(head // 4) / (head // 4))
+        row, column = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+        angle = torch.cat([place.reshape(-1, 1) * rate for place in (row, column)], dim=-1)  # (N, D / 2)
+        self.register_buffer("cosine", angle.cos(), persistent=False)
+        self.register_buffer("sine", angle.sin(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, N, D) to the same shape: channel pairs (i, i + D/2) are turned by their angle."""
+        left, right = x.chunk(2, dim=-1)
+        return torch.cat([left * self.cosine - right * self.sine, right * self.cosine + left * self.sine], dim=-1)
+
+
+class TimeFeatures(nn.Module):
+    """A time in [0, 1] as a vector: sines and cosines, then a small MLP. (B,) to (B, W)."""
+
+    rate: Tensor
+
+    def __init__(self, width: int, *, waves: int = 64) -> None:
+        super().__init__()
+        self.register_buffer("rate", 1000.0 * 10_000.0 ** -(torch.arange(waves) / waves), persistent=False)
+        self.mix = nn.Sequential(nn.Linear(2 * waves, width), nn.SiLU(), nn.Linear(width, width))
+
+    def forward(self, t: Tensor) -> Tensor:
+        angle = t[:, None] * self.rate
+        out: Tensor = self.mix(torch.cat([angle.cos(), angle.sin()], dim=-1))
+        return out

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -271,15 +272,27 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
         return parse(typing.cast(type, hint), value, where)
     if origin is tuple and isinstance(value, list | tuple):
-        inner = arguments[0] if arguments[-1] is Ellipsis else None
-        return tuple(_value(inner or arguments[place], one, where) for place, one in enumerate(value))
+        hints = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
+        if len(value) != len(hints):
+            raise InputError(f"{where} = {list(value)!r} has {len(value)} values, not {len(hints)}")
+        return tuple(_value(inner, one, where) for inner, one in zip(hints, value, strict=True))
     if origin is dict and isinstance(value, Mapping):
-        return {key: _value(arguments[1], one, where) for key, one in value.items()}
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        return {key: _value(arguments[1], one, f"{where}: {key}") for key, one in value.items()}
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return _finite(value, where)
     if isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
         return value
     raise InputError(f"{where} = {value!r} is a {type(value).__name__}, not a {getattr(hint, '__name__', hint)}")
+
+
+def _finite(value: float, where: str) -> float:
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise InputError(f"{where} = {number} is not a finite number")
+    return number
 
 
 def _union(hints: tuple[Any, ...], value: Any, where: str) -> Any:

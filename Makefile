@@ -1,0 +1,43 @@
+# make draw PROMPT="a red balloon over a meadow"   install what drawing needs, and draw
+# make test                                        install what the tests need, and run them
+# make check                                       style, types, layers
+#
+# Everything goes into .venv, once; another Python is chosen by make PYTHON=python3.12.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+PROMPT ?= a stop sign is flying in blue skies
+ARGS ?=
+export PROMPT
+
+.PHONY: draw test check clean
+
+draw: .venv/for-draw
+	@$(BIN)/limner draw $(ARGS) -- "$$PROMPT"
+
+test: .venv/for-test
+	$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/for-check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf .venv build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+# A stamp says that what the command needs is there; the constraints hold for what builds the package, too.
+
+.venv/for-draw: EXTRAS =
+.venv/for-test: EXTRAS = [train,test]
+.venv/for-check: EXTRAS = [train,test,check]
+
+.venv/for-draw .venv/for-test .venv/for-check: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "Installing into .venv; this takes a minute or two, once."
+	@PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".$(EXTRAS)"
+	@touch $@
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit("Limner needs Python 3.11 or newer; this is %d.%d: make PYTHON=python3.11" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }

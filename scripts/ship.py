@@ -1,0 +1,55 @@
+"""Put a trained run's weights into the package: half precision, in files of at most 16 MB, with their measured card.
+
+    python scripts/ship.py runs/flow-scenes --scores scores.json --name flow-scenes
+
+`scores.json` is what `limner score --model RUN --json` printed: nothing is shipped whose numbers nobody measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+from limner import families
+from limner.pipeline import SHIPPED, find_model
+
+SHARD = 16 * 10**6
+
+CARD = """# {name}
+
+A `{family}` model of {weights:,} weights that draws 128 x 128 scenes of emoji and shapes from a caption, trained from nothing by
+`recipes/{recipe}` on {images:,} scenes. The pictures that it learnt from are Noto Color Emoji (SIL Open Font
+License 1.1) and shapes; it knows nothing else of the world.
+
+How often a picture shows what was asked, read back by the scorer of `docs/scorer.md`; the lines of real scenes and of
+shuffled captions say how far the scorer itself can be trusted:
+
+{tables}
+
+{remarks}
+"""
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("run", type=Path)
+    arguments.add_argument("--scores", type=Path, required=True, nargs="+")
+    arguments.add_argument("--name", default="flow-scenes")
+    arguments.add_argument("--images", type=int, required=True, help="seen in training, all runs together")
+    arguments.add_argument("--remarks", default="")
+    asked = arguments.parse_args()
+    family = families.load(find_model(asked.run))
+    tables = "\n\n".join(json.loads(path.read_text())["markdown"] for path in asked.scores)
+    card = CARD.format(
+        name=asked.name, family=families.name_of(family), recipe=f"{asked.name}.toml", images=asked.images,
+        weights=sum(one.numel() for one in family.parameters()), tables=tables, remarks=asked.remarks,
+    )  # fmt: skip
+    families.save(SHIPPED / asked.name, family, card=card, dtype=torch.float16, shard_bytes=SHARD)
+    print(SHIPPED / asked.name)
+
+
+if __name__ == "__main__":
+    main()

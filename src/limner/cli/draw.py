@@ -1,0 +1,36 @@
+"""`limner draw`: prompts to pictures in files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+FOLDER = Path("drawings")
+
+
+def draw(
+    prompts: Annotated[list[str] | None, typer.Argument(metavar="PROMPT...", help="What to draw.")] = None,
+    count: Annotated[int, typer.Option("--count", "-n", help="How many pictures of each prompt.")] = 1,
+    seed: Annotated[int | None, typer.Option(help="The first picture's; the others count on from it.")] = None,
+    steps: Annotated[int | None, typer.Option(help="More is slower and often better.")] = None,
+    guidance: Annotated[float | None, typer.Option(help="How closely to follow the prompt; 1 is plain.")] = None,
+    negative: Annotated[str, typer.Option(help="What to keep away from.")] = "",
+    model: Annotated[str | None, typer.Option(help="A name that `limner models` lists, or a folder.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="A folder, or a .png, .jpg or .webp.")] = Path(
+        "drawings"
+    ),
+    file: Annotated[Path | None, typer.Option(help="Read more prompts from a file, one a line.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="knob=value. See `limner info MODEL`.")] = None,
+    previews: Annotated[bool, typer.Option("--previews", help="Keep what each step looks like, too.")] = False,
+) -> None:
+    """Draw pictures of prompts."""
+    from limner.cli import drawing
+
+    knobs = drawing.knobs(set_ or [], steps=steps, guidance=guidance)
+    order = drawing.Order(
+        prompts=drawing.prompts(prompts or [], file), negative=drawing.prompt(negative, "--negative"), count=count,
+        seed=seed, knobs=knobs, model=model, output=output, previews=previews,
+    )  # fmt: skip
+    drawing.carry_out(order, say=typer.echo)

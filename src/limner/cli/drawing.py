@@ -1,0 +1,183 @@
+"""What `limner draw` does: read prompts, name files, draw, save each batch as soon as it is done."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import sys
+import time
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from limner.core import InputError, Request, Sketch
+from limner.pipeline import DEFAULT, OnStep, Pipeline
+from limner.provenance import FORMATS, format_of, save_picture
+
+LONGEST_PROMPT = 2000  # characters
+LONGEST_SLUG = 40  # characters, of up to four bytes each
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What was typed."""
+
+    prompts: Sequence[str]
+    negative: str
+    count: int
+    seed: int | None
+    knobs: Mapping[str, Any]
+    model: str | None
+    output: Path
+    previews: bool
+
+
+def carry_out(order: Order, *, say: Callable[[str], object]) -> None:
+    began = time.perf_counter()
+    _check_output(order.output)
+    pipe = Pipeline.from_pretrained(order.model or DEFAULT)
+    requests = pipe.requests(
+        order.prompts, negative_prompt=order.negative, copies=order.count, seeds=order.seed, knobs=order.knobs
+    )
+    paths = places(order.output, requests)
+    loaded = time.perf_counter()
+    with _bar(len(requests)) as show:
+        keep = _keeper(pipe, {request.seed: path for request, path in zip(requests, paths, strict=True)})
+        watch = _together(show, keep) if order.previews else show
+        for picture, path in zip(pipe.stream(requests, on_step=watch), paths, strict=True):
+            save_picture(picture.image, path, picture.settings)
+            say(str(path))
+    done = time.perf_counter()
+    noun = "picture" if len(paths) == 1 else "pictures"
+    say(f"{len(paths)} {noun} in {done - loaded:.1f} s, and {loaded - began:.1f} s to load {pipe.name}")
+
+
+# ---------------------------------------------------------------------------------------------------
+# Reading.
+
+
+def prompts(given: Sequence[str], file: Path | None) -> list[str]:
+    found = [prompt(text, "the prompt") for text in given]
+    if file is not None:
+        for number, line in enumerate(_lines(file), start=1):
+            if line.strip():
+                found.append(prompt(line.strip(), f"{file}, line {number}"))
+    if not found:
+        raise InputError('there is no prompt; write limner draw "a red balloon over a meadow", say')
+    return found
+
+
+def prompt(text: str, where: str) -> str:
+    if len(text) > LONGEST_PROMPT:
+        raise InputError(f"{where} has {len(text):,} characters; at most {LONGEST_PROMPT:,} are read: shorten it")
+    return text
+
+
+def knobs(pairs: Sequence[str], *, steps: int | None, guidance: float | None) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        key, sign, value = pair.partition("=")
+        if not sign:
+            raise InputError(f'--set "{pair}" is no knob=value, such as --set steps=20')
+        found[key.strip()] = _value(value.strip())
+    asked = {"steps": steps, "guidance": guidance}
+    return found | {key: value for key, value in asked.items() if value is not None}
+
+
+def _value(text: str) -> Any:
+    """A number, true or false as in JSON; anything else is a word."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file} is not UTF-8 text ({error.reason} at byte {error.start})") from None
+
+
+# ---------------------------------------------------------------------------------------------------
+# Naming.
+
+
+def places(output: Path, requests: Sequence[Request]) -> list[Path]:
+    """A file's name as it is, with seeds where there are several pictures; in a folder names that are free."""
+    if _is_file(output):
+        if len(requests) == 1:
+            return [output]
+        return [output.with_stem(f"{output.stem}-{request.seed}") for request in requests]
+    return [_free(output, f"{slug(request.prompt)}-{request.seed}") for request in requests]
+
+
+def slug(text: str) -> str:
+    words = re.findall(r"[^\W_]+", unicodedata.normalize("NFKC", text).lower())
+    return "-".join(words)[:LONGEST_SLUG].strip("-") or "untitled"
+
+
+def _is_file(output: Path) -> bool:
+    return bool(output.suffix) and not output.is_dir()
+
+
+def _check_output(output: Path) -> None:
+    if _is_file(output) and output.suffix.lower() not in FORMATS:
+        format_of(output)
+
+
+def _free(folder: Path, stem: str) -> Path:
+    path, number = folder / f"{stem}.png", 1
+    while path.exists():
+        number += 1
+        path = folder / f"{stem}-{number}.png"
+    return path
+
+
+# ---------------------------------------------------------------------------------------------------
+# Watching.
+
+
+def _keeper(pipe: Pipeline, places: Mapping[int, Path]) -> OnStep:
+    """Writes previews into a folder beside each picture, which is found by its seed."""
+
+    def keep(sketches: Sequence[Sketch]) -> None:
+        for sketch, picture in zip(sketches, pipe.previews(sketches), strict=True):
+            if picture is not None:
+                path = places[sketch.request.seed]
+                aside = path.with_name(f"{path.stem}-steps") / f"{sketch.step:03}{path.suffix}"
+                save_picture(picture.image, aside, picture.settings)
+
+    return keep
+
+
+def _together(*watchers: OnStep) -> OnStep:
+    def watch(sketches: Sequence[Sketch]) -> None:
+        for one in watchers:
+            one(sketches)
+
+    return watch
+
+
+@contextlib.contextmanager
+def _bar(count: int) -> Iterator[OnStep]:
+    """A progress bar where there is a terminal to show it on."""
+    if not sys.stderr.isatty():
+        yield lambda sketches: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task, finished = bar.add_task("drawing", total=count), 0
+
+        def show(sketches: Sequence[Sketch]) -> None:
+            nonlocal finished
+            part = sum(sketch.step / sketch.steps for sketch in sketches)
+            bar.update(task, completed=finished + part)
+            finished += len(sketches) if all(sketch.done for sketch in sketches) else 0
+
+        yield show

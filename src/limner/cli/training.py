@@ -1,0 +1,151 @@
+"""Putting a training run together: recipe, data, tokenizer, family, loop."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from limner import families
+from limner.core import Family, InputError, Source, Tokenizer, unparse
+from limner.data import open_source
+from limner.data.people import Pictures
+from limner.data.scenes import Scenes
+from limner.pipeline import find_model
+from limner.text import load_tokenizer
+from limner.text.bpe import BPE
+from limner.train import loop, machine
+from limner.train.folder import RunFolder
+from limner.train.recipe import Recipe, amend
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What was typed."""
+
+    recipe: Path
+    data: str | None
+    start: str | None  # a trained model
+    out: Path
+    resume: bool
+    changes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run that is ready; nothing is trained until `train` is iterated over."""
+
+    recipe: Recipe
+    folder: RunFolder
+    train: Callable[[Callable[[], bool]], Iterator[loop.Progress]]
+
+
+def resolve(order: Order) -> Recipe:
+    """The recipe with what was typed, and every default written out."""
+    recipe = Recipe.read(order.recipe, order.changes)
+    if order.data is not None:
+        mix = recipe.data.mix if order.data == "scenes" else {}  # a mix is for scenes alone
+        recipe = replace(recipe, data=replace(recipe.data, source=order.data, mix=mix))
+    kind = families.find(recipe.model.family)
+    config = unparse(_config(recipe, str(order.recipe)))
+    knobs = unparse(amend(kind.Knobs(), recipe.samples.knobs, f"{order.recipe}: samples.knobs"))
+    return replace(recipe, model=replace(recipe.model, config=config), samples=replace(recipe.samples, knobs=knobs))
+
+
+def prepare(order: Order, say: Say) -> Run:
+    """Everything up to the first iteration: read, check, build."""
+    machine.prepare()
+    recipe, folder = resolve(order), RunFolder(order.out)
+    folder.check_resumable() if order.resume else folder.check_fresh()
+    if order.resume:
+        recipe = _resumed(recipe, folder, say)
+    source, validation = _sources(recipe)
+    if order.start is not None and not order.resume:
+        family = _trained(order.start, recipe)
+        recipe = replace(recipe, model=replace(recipe.model, config=unparse(family.config)))
+    else:
+        tokenizer = _kept_tokenizer(folder) if order.resume else _learnt_tokenizer(recipe, source, say)
+        family = families.build(recipe.model.family, _config(recipe, str(order.recipe)), tokenizer)
+    count = sum(one.numel() for one in family.parameters())
+    precision = machine.precision(recipe.train.precision, machine.device())
+    say(f"{recipe.model.family} with {count:,} weights, on {machine.describe(precision)}")
+
+    def train(stop: Callable[[], bool]) -> Iterator[loop.Progress]:
+        return loop.fit(
+            family, source, validation, recipe, order.out,
+            resume=order.resume, calibrate=order.start is None, save=_save, stop=stop,
+        )  # fmt: skip
+
+    return Run(recipe, folder, train)
+
+
+def _config(recipe: Recipe, where: str) -> Any:
+    presets = families.find(recipe.model.family).presets
+    if recipe.model.preset not in presets:
+        known = ", ".join(presets)
+        raise InputError(f'{where}: model: preset = "{recipe.model.preset}" is not one of {known}')
+    return amend(presets[recipe.model.preset], recipe.model.config, f"{where}: model.config")
+
+
+def _sources(recipe: Recipe) -> tuple[Source, Source]:
+    data, size = recipe.data, recipe.model.config["image_size"]
+    train = open_source(data.source, size=size, split="train", seed=data.seed, mix=data.mix or None)
+    return train, open_source(data.source, size=size, split="validation", seed=data.seed, mix=data.mix or None)
+
+
+def _save(folder: Path, family: Family) -> None:
+    families.save(folder, family)
+
+
+def _trained(model: str, recipe: Recipe) -> Family:
+    family = families.load(find_model(model))
+    if not isinstance(family, families.find(recipe.model.family)):
+        raise InputError(
+            f'--from {model} is a {type(family).__name__}, but the recipe trains family = "{recipe.model.family}"; '
+            "take a recipe of the model's family"
+        )
+    return family
+
+
+def _kept_tokenizer(folder: RunFolder) -> Tokenizer:
+    try:
+        return load_tokenizer(folder.tokenizer.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{folder.tokenizer} is missing: without it the run cannot be resumed") from None
+
+
+def _learnt_tokenizer(recipe: Recipe, source: Source, say: Say) -> Tokenizer:
+    say(f"Learning at most {recipe.text.vocabulary:,} tokens from the captions")
+    return BPE.train(_captions(source, recipe.text.captions), recipe.text.vocabulary)
+
+
+def _captions(source: Source, most: int) -> Iterator[str]:
+    """Without making the pictures: a scene's caption is part of its truth, a folder lists its captions."""
+    if isinstance(source, Scenes):
+        return (source.truth(index).caption for index in range(most))
+    assert isinstance(source, Pictures)
+    return itertools.islice(source.captions(), most)
+
+
+def _resumed(recipe: Recipe, folder: RunFolder, say: Say) -> Recipe:
+    """A resumed run keeps its model; for the rest it goes by what is asked for now, and says what is new."""
+    before = Recipe.read(folder.recipe)
+    if before.model.family != recipe.model.family:
+        raise InputError(f'{folder.path} holds a run of family "{before.model.family}", not "{recipe.model.family}"')
+    recipe = replace(recipe, model=before.model)
+    old, new = _flat(unparse(before)), _flat(unparse(recipe))
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) != new.get(key):
+            say(f"From here on {key} = {new.get(key)!r}; until now it was {old.get(key)!r}")
+    return recipe
+
+
+def _flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{above}{key}.") if isinstance(value, dict) else {f"{above}{key}": value}
+    return flat

@@ -1,0 +1,121 @@
+"""The table of families, and families to and from model folders. A new family is one line here."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from limner import store
+from limner.core import Family, InputError, Tokenizer, nearest, parse, unparse
+from limner.store.weights import finite
+from limner.text import load_tokenizer
+
+TABLE = {
+    "flow": "limner.families.flow:Flow",
+    "regressor": "limner.families.regressor:Regressor",
+}
+
+
+def find(name: str) -> type[Family]:
+    """The class of a family by its name in TABLE; InputError that names the nearest."""
+    if name not in TABLE:
+        raise InputError(f'unknown family "{name}"{nearest(name, list(TABLE))}; known: {", ".join(TABLE)}')
+    module, _, kind = TABLE[name].partition(":")
+    found: type[Family] = getattr(importlib.import_module(module), kind)
+    return found
+
+
+def name_of(family: Family) -> str:
+    """The inverse of `find`."""
+    kind = type(family)
+    place = f"{kind.__module__}:{kind.__qualname__}"
+    names = [name for name, one in TABLE.items() if one == place]
+    assert names, f"{place} is not in families.TABLE"
+    return names[0]
+
+
+def build(name: str, config: Any, tokenizer: Tokenizer) -> Family:
+    """A fresh family. `config` is its Config, or a mapping that is read into one strictly."""
+    kind = find(name)
+    typed = parse(kind.Config, config, f"{name}: config") if isinstance(config, Mapping) else config
+    return kind(typed, tokenizer)
+
+
+def save(
+    folder: Path, family: Family, *, card: str = "", dtype: torch.dtype | None = None, shard_bytes: int | None = None
+) -> None:
+    """Write a model folder, all of it or nothing.
+
+    `dtype` is for the parameters on disk (torch.float16 halves the file); buffers are constants of the
+    mathematics and keep theirs. `shard_bytes` splits the weights (see `store.write`).
+    """
+    tensors: dict[str, Tensor] = dict(family.state_dict())
+    if dtype is not None:
+        learnt = {name for name, one in family.named_parameters() if one.is_floating_point()}
+        tensors = {name: _narrowed(name, one, dtype) if name in learnt else one for name, one in tensors.items()}
+    store.write(
+        folder, family=name_of(family), config=unparse(family.config), tokenizer=family.tokenizer.to_json(),
+        tensors=tensors, card=card, shard_bytes=shard_bytes,
+    )  # fmt: skip
+
+
+def load(folder: Path) -> Family:
+    """The family in a model folder, on the CPU, in evaluation mode; its numbers are those of the mapped files.
+
+    What was stored in half precision is widened to what the family computes in. InputError if any file or
+    key is missing, foreign or of another shape.
+    """
+    stored = store.read(folder)
+    where = folder / "config.json"
+    if stored.family not in TABLE:
+        raise InputError(f'{where}: unknown family "{stored.family}"{nearest(stored.family, list(TABLE))}')
+    kind = find(stored.family)
+    config: Any = parse(kind.Config, stored.config, f"{where}: config")
+    with _WithoutInitialising():
+        family = kind(config, load_tokenizer(stored.tokenizer))
+    expected = family.state_dict()
+    _check_match(folder, expected, stored.tensors)
+    family.load_state_dict({name: stored.tensors[name].to(one.dtype) for name, one in expected.items()}, assign=True)
+    return family.eval()
+
+
+class _WithoutInitialising(TorchFunctionMode):
+    """Random first weights that are replaced at once need not be drawn. (Building on torch's meta device
+    would lose the buffers that are computed and not stored, and imports the compiler, which takes seconds.)"""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
+def _narrowed(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    narrow = tensor.to(dtype)
+    if finite(tensor) and not finite(narrow):
+        raise InputError(f"{name} holds numbers too large for {dtype}; save it as torch.bfloat16 or leave it as it is")
+    return narrow
+
+
+def _check_match(folder: Path, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+    """Every key accounted for, and of the right shape and kind; else one line with the first differences."""
+    problems = [f"{name} is missing" for name in expected if name not in found]
+    problems += [f"{name} is unknown" for name in found if name not in expected]
+    for name in expected.keys() & found.keys():
+        want, have = expected[name], found[name]
+        if want.shape != have.shape:
+            problems.append(f"{name} is {_shape(have.shape)} where the config means {_shape(want.shape)}")
+        elif want.is_floating_point() != have.is_floating_point():
+            problems.append(f"{name} is {have.dtype} where {want.dtype} is meant")
+    if problems:
+        more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise InputError(f"{folder}: weights and config do not belong together: {', '.join(problems[:3])}{more}")
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape)) or "a single number"

@@ -1,0 +1,174 @@
+"""What a safetensors file may be, told by its content; and tensors into such files and out of them.
+
+The rules are the format's own: a header of at most 100 MB that begins with `{`, tensors without holes,
+overlaps or duplicates, and nothing behind the last one.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
+
+from limner.core import InputError
+
+MOST_HEADER = 100_000_000
+DTYPES = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
+    "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
+}  # fmt: skip
+REMEDY = "weights are safetensors files, and no other kind is opened"
+FOREIGN = {
+    b"\x80": f"is a Python pickle, which can run anything when it is read: {REMEDY}",
+    b"PK": f"is a zip archive, as torch.save writes, with a pickle inside: {REMEDY}",
+    b"\x89HDF": f"is an HDF5 file: {REMEDY}",
+    b"\x93NUMPY": f"is a NumPy file: {REMEDY}",
+    b"GGUF": f"is a GGUF file: {REMEDY}",
+    b"version https://git-lfs": "is a Git LFS pointer and not the file itself; fetch it with `git lfs pull`",
+}
+
+
+def load(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file, mapped and not copied; InputError if the file is not sound or not all finite."""
+    from safetensors import SafetensorError, safe_open
+
+    check(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no mapping)
+    except SafetensorError as error:
+        raise InputError(f"{path} cannot be read as safetensors ({error}); copy or download it again") from None
+    for name, tensor in tensors.items():
+        if not finite(tensor):
+            raise InputError(
+                f"{path}: {name!r} holds numbers that are not finite; take the weights of an earlier state"
+            )
+    return tensors
+
+
+def finite(tensor: Tensor) -> bool:
+    """Whether no number is NaN or infinite: the smallest and the largest tell, without a mask of all."""
+    if not tensor.is_floating_point() or not tensor.numel():
+        return True
+    return all(math.isfinite(one.item()) for one in torch.aminmax(tensor))
+
+
+def dump(tensors: Mapping[str, Tensor]) -> bytes:
+    """The bytes of one file. They are written by us, because the library hides what the system says of a full disk."""
+    import safetensors.torch
+
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    return bytes(safetensors.torch.save(plain, metadata={"format": "pt"}))
+
+
+def shards(tensors: Mapping[str, Tensor], *, most: int) -> list[dict[str, Tensor]]:
+    """Tensors in their order, each shard of at most `most` bytes unless one tensor alone is larger."""
+    parts: list[dict[str, Tensor]] = [{}]
+    size = 0
+    for name, tensor in tensors.items():
+        if parts[-1] and size + tensor.nbytes > most:
+            parts.append({})
+            size = 0
+        parts[-1][name] = tensor
+        size += tensor.nbytes
+    return parts
+
+
+# ---------------------------------------------------------------------------------------------------
+# The rules.
+
+
+def check(path: Path) -> None:
+    """InputError, naming what the file is instead, unless it keeps every rule of the format."""
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            raw = _raw_header(path, file, size)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; the model is not whole: copy or download it again") from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder and not a file of weights") from None
+    end = 8 + len(raw) + _laid_out(path, _entries(path, raw))
+    if end > size:
+        raise _truncated(path, size, end)
+    if end < size:
+        raise _unsound(path, f"{size - end:,} bytes behind the last tensor belong to none")
+
+
+def _raw_header(path: Path, file: BinaryIO, size: int) -> bytes:
+    start = file.read(32)
+    length = struct.unpack("<Q", start[:8])[0] if len(start) >= 8 else 0
+    if not (2 <= length <= MOST_HEADER and start[8:9] == b"{"):
+        raise InputError(f"{path} {_foreign(start)}")
+    if 8 + length > size:
+        raise _truncated(path, size, 8 + length)
+    file.seek(8)
+    return file.read(length)
+
+
+def _foreign(start: bytes) -> str:
+    if not start:
+        return "is empty; copy or download it again"
+    for magic, what in FOREIGN.items():
+        if start.startswith(magic):
+            return what
+    return f"is not a safetensors file: {REMEDY}"
+
+
+def _entries(path: Path, raw: bytes) -> dict[str, Any]:
+    try:
+        header = json.loads(raw.decode(), object_pairs_hook=_without_duplicates)
+    except (ValueError, RecursionError) as error:
+        raise _unsound(path, str(error)) from None
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise _unsound(path, "__metadata__ is not a map of strings")
+    return dict(header)
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key occurs twice")
+    return found
+
+
+def _laid_out(path: Path, entries: Mapping[str, Any]) -> int:
+    """Tensors lie one behind the other from 0 on; where the last one ends."""
+    spans = sorted((*_span(path, name, entry), name) for name, entry in entries.items())
+    end = 0
+    for begin, stop, name in spans:
+        if begin != end:
+            raise _unsound(path, f"{name!r} begins at {begin} and not at {end}: a hole or an overlap")
+        end = stop
+    return end
+
+
+def _span(path: Path, name: str, entry: Any) -> tuple[int, int]:
+    match entry:
+        case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [int(begin), int(stop)]} if len(entry) == 3:
+            pass
+        case _:
+            raise _unsound(path, f"the entry of {name!r} is not a dtype, a shape and two offsets")
+    if dtype not in DTYPES:
+        raise InputError(f"{path}: {name!r} is of dtype {dtype}; known are {', '.join(DTYPES)}")
+    if not all(type(one) is int and one >= 0 for one in shape):
+        raise _unsound(path, f"the shape of {name!r} is not a list of sizes")
+    if stop - begin != math.prod(shape) * DTYPES[dtype].itemsize:
+        raise _unsound(path, f"the offsets of {name!r} do not fit its shape")
+    return begin, stop
+
+
+def _truncated(path: Path, size: int, needed: int) -> InputError:
+    return InputError(f"{path} is truncated: it has {size:,} bytes of {needed:,}; copy or download it again")
+
+
+def _unsound(path: Path, why: str) -> InputError:
+    return InputError(f"{path} breaks the rules of safetensors ({why}); copy or download it again")

@@ -1,0 +1,107 @@
+"""What makes a machine fast without its user knowing: allocator, threads, precision, compilation."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX, M_ARENA_MAX = -1, -2, -4, -8  # glibc's malloc.h
+WORTH_COMPILING = 20_000  # images; fewer are over before the compiler pays
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """The weights stay in float32; with bf16 the loss is computed under autocast."""
+
+    device: torch.device
+    name: Literal["fp32", "bf16"]
+
+    def autocast(self) -> contextlib.AbstractContextManager[object]:
+        if self.name == "fp32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+
+def prepare() -> None:
+    """Settings of the whole process, to be made before the first large tensor. For programs, not for libraries."""
+    keep_memory()
+    torch.set_flush_denormal(True)
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(cores())
+
+
+def keep_memory() -> bool:
+    """Have glibc keep freed memory instead of returning it: large buffers are used again at the next step.
+
+    By default each is mapped anew, and the kernel zeroes it page by page. False where there is no glibc.
+    """
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return False
+    settings = ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1), (M_TOP_PAD, 64 << 20), (M_ARENA_MAX, 1))
+    done = [mallopt(name, value) == 1 for name, value in settings]
+    return all(done)
+
+
+def describe(on: Precision) -> str:
+    """For the user: "2 cores, fp32", or the GPU's name."""
+    if on.device.type == "cuda":
+        return f"{torch.cuda.get_device_name(on.device)}, {on.name}"
+    return f"{torch.get_num_threads()} threads, {on.name}"
+
+
+def cores() -> int:
+    """Physical cores that this process may use: two threads of one core share its arithmetic."""
+    allowed = os.sched_getaffinity(0)
+    found = {_core(number) for number in allowed}
+    quota = _quota()
+    return max(1, min(len(found), quota or len(found)))
+
+
+def device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def precision(wanted: Literal["auto", "fp32", "bf16"], on: torch.device) -> Precision:
+    """ "auto" is bf16 only where the hardware multiplies it: elsewhere it is emulated and slow."""
+    if wanted != "auto":
+        return Precision(on, wanted)
+    fast = torch.cuda.is_bf16_supported() if on.type == "cuda" else _cpu_has_bf16()
+    return Precision(on, "bf16" if fast else "fp32")
+
+
+def pays_to_compile(wanted: Literal["auto", "on", "off"], on: torch.device, *, images: int) -> bool:
+    if wanted != "auto":
+        return wanted == "on"
+    compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
+    return on.type == "cuda" or (compiler is not None and images > WORTH_COMPILING)
+
+
+def _cpu_has_bf16() -> bool:
+    features = torch.cpu.get_capabilities()
+    return bool(features.get("avx512_bf16") or features.get("amx_bf16") or features.get("bf16"))
+
+
+def _core(number: int) -> tuple[str, str]:
+    topology = Path(f"/sys/devices/system/cpu/cpu{number}/topology")
+    try:
+        return (topology / "physical_package_id").read_text(), (topology / "core_id").read_text()
+    except OSError:
+        return ("", str(number))
+
+
+def _quota() -> int | None:
+    """Whole CPUs that a container may use (cgroup v2)."""
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    except (OSError, ValueError):
+        return None
+    return None if quota == "max" else max(1, int(quota) // int(period))

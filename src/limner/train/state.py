@@ -1,0 +1,176 @@
+"""The state of a run: weights, averages, optimisers, two random states and a few counts. All of it is in a checkpoint.
+
+The place in the data is the number of images seen, so nothing else is needed to go on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from limner.core import Batch, Family, InputError, Step, unparse
+from limner.train import machine
+from limner.train.checkpoint import Contents
+from limner.train.ema import Ema
+from limner.train.recipe import Recipe
+from limner.train.schedule import crossed, ema_decay, rate
+from limner.train.update import Outcome, Updater
+
+
+@dataclass(slots=True, kw_only=True)
+class Counts:
+    images: int = 0
+    iteration: int = 0
+    skipped: int = 0  # updates that were not finite
+    bad_rows: dict[str, int] = field(default_factory=dict)  # by step: how many of its last updates in a row
+
+
+class State:
+    """A family and all that training it needs. `update` moves it by one iteration."""
+
+    def __init__(self, family: Family, recipe: Recipe) -> None:
+        self.family, self.recipe = family, recipe
+        self.device = machine.device()
+        self.precision = machine.precision(recipe.train.precision, self.device)
+        own_memory(family)
+        family.to(self.device).train()
+        torch.manual_seed(recipe.train.seed)  # for dropout; what a loss draws comes from the generator
+        self.generator = torch.Generator().manual_seed(recipe.train.seed)
+        self.updaters = [Updater(family, step, recipe, self.precision) for step in chosen_steps(family, recipe)]
+        self.ema = Ema({name: one for updater in self.updaters for name, one in updater.parameters.items()})
+        self.counts = Counts()
+        self.stride = recipe.train.batch * recipe.train.accumulate  # images to an iteration
+
+    @property
+    def share(self) -> float:
+        """The share of the learning rate that the iteration ending now has."""
+        return rate(self.counts.images, self.recipe.optimizer, budget=self.recipe.train.images)
+
+    def passed(self, every: int) -> bool:
+        """Whether the iteration ending now passed a multiple of `every` images."""
+        return crossed(self.counts.images, stride=self.stride, every=every)
+
+    def calibrate(self, batch: Batch) -> None:
+        self.family.calibrate(batch.to(self.device))
+        self.ema = Ema(self.ema.parameters)
+
+    def update(self, batches: Sequence[Batch]) -> dict[str, Outcome]:
+        """One iteration, by step: those that are due, in their order, each on all of `batches`."""
+        due = [updater for updater in self.updaters if self.counts.iteration % updater.step.every == 0]
+        self.counts.images += self.stride
+        self.counts.iteration += 1
+        batches = [batch.to(self.device) for batch in batches]
+        outcomes = {one.step.name: one(batches, self.generator, share=self.share) for one in due}
+        self._average(outcomes)
+        for name, outcome in outcomes.items():
+            self.counts.skipped += not outcome.finite
+            self.counts.bad_rows[name] = 0 if outcome.finite else self.counts.bad_rows.get(name, 0) + 1
+        return outcomes
+
+    def _average(self, outcomes: Mapping[str, Outcome]) -> None:
+        """A step that rested is averaged too, as its weights stood still; one whose update was skipped is not."""
+        decay = ema_decay(self.counts.images, half_life=self.recipe.train.ema, stride=self.stride)
+        skipped = {name for name, one in outcomes.items() if not one.finite}
+        names = [name for one in self.updaters if one.step.name not in skipped for name in one.parameters]
+        self.ema.update(list(dict.fromkeys(names)), decay)
+
+    @contextlib.contextmanager
+    def resting(self) -> Iterator[None]:
+        """Within: averaged weights, evaluation mode, no gradients, and random states that do not move."""
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.no_grad(), torch.random.fork_rng(devices), self.ema.applied():
+            self.family.eval()
+            try:
+                yield
+            finally:
+                self.family.train()
+
+    # -- to a checkpoint and back ------------------------------------------------------------------
+
+    def contents(self, *, milestone: bool) -> Contents:
+        optimizer = {
+            f"{updater.step.name}/{name}": value
+            for updater in self.updaters
+            for name, value in updater.optimisers.tensors().items()
+        }
+        random = {"losses": self.generator.get_state(), "torch": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            random["cuda"] = torch.cuda.get_rng_state()
+        tensors = {
+            "model": persistent(self.family), "ema": self.ema.averages, "optimizer": optimizer, "random": random,
+        }  # fmt: skip
+        return Contents(tensors, {**unparse(self.counts), "milestone": milestone, "torch": torch.__version__})
+
+    def restore(self, contents: Contents, *, where: Path) -> None:
+        """InputError where the checkpoint is of another model, or trains another step, than the recipe."""
+        copy_tensors(persistent(self.family), contents.tensors["model"], where=where)
+        copy_tensors(self.ema.averages, contents.tensors["ema"], where=where)
+        self._restore_optimisers(contents.tensors["optimizer"], where=where)
+        random = contents.tensors["random"]
+        self.generator.set_state(random["losses"])
+        torch.set_rng_state(random["torch"])
+        if self.device.type == "cuda" and "cuda" in random:
+            torch.cuda.set_rng_state(random["cuda"])
+        kept = contents.state
+        self.counts = Counts(
+            images=kept["images"], iteration=kept["iteration"], skipped=kept["skipped"], bad_rows=kept["bad_rows"]
+        )
+
+    def _restore_optimisers(self, tensors: Mapping[str, Tensor], *, where: Path) -> None:
+        by_step: dict[str, dict[str, Tensor]] = defaultdict(dict)
+        for name, tensor in tensors.items():
+            step, _, rest = name.partition("/")
+            by_step[step][rest] = tensor
+        for updater in self.updaters:
+            updater.optimisers.load(by_step.pop(updater.step.name, {}))
+        if by_step:
+            raise InputError(f'{where} trains the step "{next(iter(by_step))}", which this recipe does not')
+
+
+def chosen_steps(family: Family, recipe: Recipe) -> list[Step]:
+    """The family's steps that the recipe names, in the family's order."""
+    steps = family.steps()
+    known = [step.name for step in steps]
+    for name in recipe.train.steps:
+        if name not in known:
+            raise InputError(f'train.steps: {recipe.model.family} has no step "{name}"; it has {", ".join(known)}')
+    return [step for step in steps if not recipe.train.steps or step.name in recipe.train.steps]
+
+
+@torch.no_grad()
+def own_memory(module: nn.Module) -> None:
+    """A loaded model's tensors may lie in a mapped file: not to be written to, and not aligned for fast arithmetic."""
+    for tensor in (*module.parameters(), *module.buffers()):
+        tensor.data = tensor.data.clone()
+
+
+def persistent(module: nn.Module) -> dict[str, Tensor]:
+    """All that `state_dict` holds, each tensor once, under its first name."""
+    found: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in module.state_dict(keep_vars=True).items():
+        if id(tensor) not in seen:
+            seen.add(id(tensor))
+            found[name] = tensor.detach()
+    return found
+
+
+@torch.no_grad()
+def copy_tensors(into: Mapping[str, Tensor], found: Mapping[str, Tensor], *, where: Path) -> None:
+    """In place; InputError, and nothing copied, unless names and shapes are the same."""
+    for name in [*into, *found]:
+        if name not in into or name not in found:
+            side = "lacks" if name in into else "has"
+            raise InputError(f'{where}: the checkpoint {side} "{name}": it is of another model than the recipe\'s')
+        if into[name].shape != found[name].shape:
+            raise InputError(
+                f'{where}: "{name}" is {tuple(found[name].shape)}, the recipe\'s model has {tuple(into[name].shape)}'
+            )
+    for name, tensor in into.items():
+        tensor.copy_(found[name])

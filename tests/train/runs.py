@@ -1,0 +1,44 @@
+"""Running a toy to its end, to a stop, or on from one, and comparing what came of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from tests.train.toys import Noise, Plain
+
+from limner.core import Family
+from limner.train import checkpoint
+from limner.train.checkpoint import Contents
+from limner.train.loop import Progress, fit
+from limner.train.recipe import Recipe
+
+
+def train(
+    folder: Path, recipe: Recipe, kind: type[Family] = Plain, *, until: int | None = None, **options: Any
+) -> list[Progress]:
+    """All reports of a run that is asked to stop after `until` iterations."""
+    reports: list[Progress] = []
+    family = options.pop("family", None) or kind(None, None)  # type: ignore[arg-type]
+    source = options.pop("source", None) or Noise()
+    with_stop = {"stop": lambda: len(reports) == until, **options}
+    run = fit(family, source, Noise(1), recipe, folder, **with_stop)
+    for report in run:
+        reports.append(report)
+    return reports
+
+
+def last(folder: Path) -> Contents:
+    return checkpoint.newest(folder / "checkpoints")[1]
+
+
+def differences(one: Contents, other: Contents) -> list[str]:
+    """The names of all that is not bit for bit the same."""
+    found = [key for key in one.state.keys() | other.state.keys() if one.state.get(key) != other.state.get(key)]
+    for file in one.tensors.keys() | other.tensors.keys():
+        mine, theirs = one.tensors[file], other.tensors[file]
+        for name in mine.keys() | theirs.keys():
+            if name not in mine or name not in theirs or not torch.equal(mine[name], theirs[name]):
+                found.append(f"{file}: {name}")
+    return found

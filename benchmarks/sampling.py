@@ -14,11 +14,11 @@ import statistics
 import time
 
 import torch
-from limner.pipeline import Pipeline, draw
 from torch import Tensor
 
 from limner.core import Request, seeded
 from limner.families.flow import Flow
+from limner.pipeline import Pipeline, draw
 from limner.process.guidance import guide
 from limner.process.rectified import times
 from limner.process.samplers import SOLVERS

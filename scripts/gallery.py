@@ -1,6 +1,6 @@
 """Draw docs/gallery.png: one picture a prompt by the shipped weights, the first seed, nothing chosen.
 
-    python scripts/gallery.py [--model flow-scenes]
+python scripts/gallery.py [--model flow-scenes]
 """
 
 from __future__ import annotations

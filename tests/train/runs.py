@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,3 +44,10 @@ def differences(one: Contents, other: Contents) -> list[str]:
             if name not in mine or name not in theirs or not torch.equal(mine[name], theirs[name]):
                 found.append(f"{file}: {name}")
     return found
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < end, what
+        time.sleep(0.005)

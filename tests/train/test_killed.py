@@ -6,13 +6,13 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.train.nursery import Nursery, errors, saves
-from tests.train.runs import differences, last, train
+from tests.train.runs import differences, last, train, wait_for
 from tests.train.toys import recipe
 
 from limner.train import checkpoint
@@ -41,13 +41,6 @@ def uninterrupted(folder: Path, images: int) -> Contents:
     settings = replace(settings, optimizer=replace(settings.optimizer, decay=0.0))
     train(folder, settings, until=images // 8)
     return last(folder)
-
-
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.005)
 
 
 def test_killed_again_and_again(nursery: Nursery, tmp_path: Path) -> None:

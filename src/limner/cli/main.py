@@ -11,6 +11,7 @@ import typer
 import limner
 from limner.cli import data
 from limner.cli.draw import draw
+from limner.cli.evaluate import score
 from limner.cli.show import info, models, rerun
 from limner.cli.train import train
 
@@ -19,7 +20,7 @@ WRONG_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Text in, picture out."
 )
-for command in (draw, train, info, rerun, models):
+for command in (draw, train, score, info, rerun, models):
     app.command()(command)
 app.add_typer(data.app, name="data")
 

@@ -45,15 +45,20 @@ class Run:
 
 
 def resolve(order: Order) -> Recipe:
-    """The recipe with what was typed, and every default written out."""
+    """The recipe with what was typed, and every default written out. A trained model brings its own config."""
     recipe = Recipe.read(order.recipe, order.changes)
     if order.data is not None:
         mix = recipe.data.mix if order.data == "scenes" else {}  # a mix is for scenes alone
         recipe = replace(recipe, data=replace(recipe.data, source=order.data, mix=mix))
-    kind = families.find(recipe.model.family)
-    config = unparse(_config(recipe, str(order.recipe)))
-    knobs = unparse(amend(kind.Knobs(), recipe.samples.knobs, f"{order.recipe}: samples.knobs"))
-    return replace(recipe, model=replace(recipe.model, config=config), samples=replace(recipe.samples, knobs=knobs))
+    config = _config(recipe, str(order.recipe))
+    if order.start is not None:
+        config = _trained(order.start, recipe).config
+    knobs = amend(families.find(recipe.model.family).Knobs(), recipe.samples.knobs, f"{order.recipe}: samples.knobs")
+    return replace(
+        recipe,
+        model=replace(recipe.model, config=unparse(config)),
+        samples=replace(recipe.samples, knobs=unparse(knobs)),
+    )
 
 
 def prepare(order: Order, say: Say) -> Run:
@@ -66,10 +71,9 @@ def prepare(order: Order, say: Say) -> Run:
     source, validation = _sources(recipe)
     if order.start is not None and not order.resume:
         family = _trained(order.start, recipe)
-        recipe = replace(recipe, model=replace(recipe.model, config=unparse(family.config)))
     else:
         tokenizer = _kept_tokenizer(folder) if order.resume else _learnt_tokenizer(recipe, source, say)
-        family = families.build(recipe.model.family, _config(recipe, str(order.recipe)), tokenizer)
+        family = families.build(recipe.model.family, recipe.model.config, tokenizer)
     count = sum(one.numel() for one in family.parameters())
     precision = machine.precision(recipe.train.precision, machine.device())
     say(f"{recipe.model.family} with {count:,} weights, on {machine.describe(precision)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from pathlib import Path
 
 import torch
@@ -20,18 +20,24 @@ log = logging.getLogger(__name__)
 def validate(state: State, source: Source) -> dict[str, dict[str, float]]:
     """Each step's losses with the averaged weights, over the same images and the same noise every time."""
     train = state.recipe.train
+    count = within_an_epoch(train.validation_images, source)
     generator = torch.Generator().manual_seed(train.seed)
     sums: dict[str, dict[str, float]] = {updater.step.name: defaultdict(float) for updater in state.updaters}
     with state.resting():
-        for start in range(0, train.validation_images, train.batch):
-            end = min(start + train.batch, train.validation_images)
+        for start in range(0, count, train.batch):
+            end = min(start + train.batch, count)
             batch = Batch.of([source[index] for index in range(start, end)]).to(state.device)
             for updater in state.updaters:
                 with state.precision.autocast():
                     losses = updater.step.loss(batch, generator)
                 for name, value in losses.items():
-                    sums[updater.step.name][name] += value.item() * len(batch) / train.validation_images
+                    sums[updater.step.name][name] += value.item() * len(batch) / count
     return {name: dict(one) for name, one in sums.items()}
+
+
+def within_an_epoch(count: int, source: Source) -> int:
+    """`count`, or the number of different examples where the source has fewer and says so."""
+    return min(count, len(source)) if isinstance(source, Sized) else count
 
 
 def draw(state: State, requests: Sequence[Request]) -> Tensor:

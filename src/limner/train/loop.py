@@ -85,7 +85,8 @@ class _Run:
     def begin(self, source: Source, *, calibrate: bool) -> None:
         """The first checkpoint comes before the first update: whatever is wrong with the disk shows now."""
         if calibrate:
-            self.state.calibrate(Batch.of([source[index] for index in range(CALIBRATION)]))
+            count = looking.within_an_epoch(CALIBRATION, source)
+            self.state.calibrate(Batch.of([source[index] for index in range(count)]))
         self.folder.write_settings(self.state.recipe, self.state.family.tokenizer)
         self.saver.write()
 

@@ -1,0 +1,101 @@
+"""What `limner score` does: draw, judge, keep, print."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+from rich.table import Table as Shown
+
+from limner.core import check, unparse
+from limner.evaluate.suite import KINDS, SPLITS, Judged, suite
+from limner.evaluate.table import COLUMNS, Table
+from limner.pipeline import DEFAULT, Pipeline
+from limner.provenance import save_picture
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What was typed."""
+
+    model: str | None
+    prompts: int
+    seed: int
+    steps: int | None
+    guidance: float | None
+    out: Path | None
+
+    @property
+    def knobs(self) -> Mapping[str, Any]:
+        asked = {"steps": self.steps, "guidance": self.guidance}
+        return {key: value for key, value in asked.items() if value is not None}
+
+
+def show(order: Order, *, as_json: bool) -> None:
+    tables = carry_out(order, Console(stderr=True))
+    if as_json:
+        print(json.dumps([table.to_json() for table in tables], ensure_ascii=False, indent=1))
+        return
+    for table in tables:
+        Console().print(_shown(table))
+
+
+def carry_out(order: Order, console: Console) -> list[Table]:
+    """A table for each split. Where pictures are kept, a folder must be new: nothing is overwritten."""
+    if order.out is not None:
+        check(not order.out.exists(), f"--out {order.out} exists already; name a new folder")
+    pipeline = Pipeline.from_pretrained(order.model or DEFAULT)
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    tables = []
+    with Progress(*columns, console=console, transient=True) as bar:
+        for split in SPLITS:
+            task = bar.add_task(split, total=order.prompts * len(KINDS))
+            tables.append(_scored(pipeline, order, split, partial(bar.advance, task)))
+    return tables
+
+
+def _scored(pipeline: Pipeline, order: Order, split: str, advance: Callable[[], object]) -> Table:
+    examine = partial(suite, pipeline, split=split, prompts=order.prompts, seed=order.seed, knobs=order.knobs)
+    if order.out is None:
+        return examine(watch=lambda judged: advance())
+    folder = order.out / split
+    folder.mkdir(parents=True)
+    with (folder / "readings.jsonl").open("w", encoding="utf-8") as lines:
+
+        def keep(judged: Judged) -> None:
+            _keep(judged, folder, lines)
+            advance()
+
+        table = examine(watch=keep)
+    (folder / "table.json").write_text(json.dumps(table.to_json(), ensure_ascii=False, indent=1), encoding="utf-8")
+    (folder / "table.md").write_text(table.to_markdown(), encoding="utf-8")
+    return table
+
+
+def _keep(judged: Judged, folder: Path, lines: TextIO) -> None:
+    name = f"{judged.truth.kind}-{judged.index:04}.png"
+    save_picture(judged.picture.image, folder / name, judged.picture.settings)
+    entry = {
+        "picture": name,
+        "caption": judged.truth.caption,
+        "rows": judged.reading.rows(),
+        "reading": unparse(judged.reading),
+    }
+    lines.write(json.dumps(entry, ensure_ascii=False) + "\n")
+
+
+def _shown(table: Table) -> Shown:
+    about = table.about
+    knobs = ", ".join(f"{key} {value}" for key, value in about["knobs"].items())
+    shown = Shown(*COLUMNS, title=f"{about['model']}, {about['split']} scenes", caption=f"{knobs}; 95 % intervals")
+    for column in shown.columns[1:]:
+        column.justify = "right"
+    for line in table.lines():
+        shown.add_row(*line)
+    return shown

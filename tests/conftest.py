@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 
@@ -18,6 +20,14 @@ CAPTIONS = [
 def pytest_configure(config: pytest.Config) -> None:
     """One thread: networks this small wait more for their threads than they work, the more so on a busy machine."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def process_as_it_was() -> Iterator[None]:
+    """A training that a test runs in this process sets its threads and arithmetic (`machine.prepare`)."""
+    yield
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(False)
 
 
 @pytest.fixture(scope="session")

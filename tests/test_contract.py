@@ -273,12 +273,14 @@ def test_its_losses_are_finite_on_captions_of_every_sort(trained: Trained, rows:
 
 
 def test_a_loss_is_random_by_its_generator_alone(trained: Trained) -> None:
+    """And it can be measured without gradients, as when a run is validated."""
     for step in trained.family.steps():
         values = []
         for seed in (1, 2):
             torch.manual_seed(seed)
-            values.append(step.loss(trained.batch, torch.Generator().manual_seed(0))["loss"].item())
-        assert values[0] == values[1]
+            with torch.set_grad_enabled(seed == 1):
+                values.append(step.loss(trained.batch, torch.Generator().manual_seed(0))["loss"].item())
+        assert values[0] == pytest.approx(values[1], rel=1e-5)
 
 
 def test_it_overfits_one_batch(trained: Trained) -> None:

@@ -61,7 +61,8 @@ class GANConfig:
     image_size: int = 16
     width: int = 8
     noise: int = 4
-    channels: int = 8
+    hidden: int = 32
+    penalty: float = 1.0
 
     def __post_init__(self) -> None:
         check(self.image_size >= SIDE, f"image_size = {self.image_size} is below {SIDE}")
@@ -84,24 +85,20 @@ class GANSketch(Sketch):
 class GAN(Family):
     Config = GANConfig
     Knobs = GANKnobs
-    presets: ClassVar[dict[str, GANConfig]] = {"tiny": GANConfig(), "base": GANConfig(channels=16)}
+    presets: ClassVar[dict[str, GANConfig]] = {"tiny": GANConfig(), "base": GANConfig(hidden=64)}
 
     def __init__(self, config: GANConfig, tokenizer: Tokenizer) -> None:
         super().__init__(config, tokenizer)
-        channels, cells = config.channels, SIDE * SIDE
+        numbers = 3 * SIDE * SIDE
         self.words = Words(config.width, tokenizer)
         self.artist = nn.Sequential(
-            nn.Linear(config.width + config.noise, channels * cells),
-            nn.SiLU(),
-            nn.Unflatten(1, (channels, SIDE, SIDE)),
-            nn.Upsample(config.image_size, mode="bilinear"),
-            nn.Conv2d(channels, 3, 3, padding=1),
-            nn.Tanh(),
-        )
+            nn.Linear(config.width + config.noise, config.hidden), nn.SiLU(), nn.Linear(config.hidden, numbers),
+            nn.Tanh(), nn.Unflatten(1, (3, SIDE, SIDE)), nn.Upsample(config.image_size),
+        )  # fmt: skip
         self.critic_words = Words(config.width, tokenizer)
         self.critic = nn.Sequential(
-            nn.AdaptiveAvgPool2d(SIDE), nn.Flatten(), nn.Linear(3 * cells, 4 * channels), nn.SiLU(),
-            nn.Linear(4 * channels, config.width + 1),
+            nn.AdaptiveAvgPool2d(SIDE), nn.Flatten(), nn.Linear(numbers, config.hidden), nn.SiLU(),
+            nn.Linear(config.hidden, config.width + 1),
         )  # fmt: skip
 
     def steps(self) -> list[Step]:
@@ -114,9 +111,20 @@ class GAN(Family):
             drawn = self.draw(self.words(batch.captions), self.noise(len(batch), generator))
         others = [*batch.captions[1:], *batch.captions[:1]]
         true, false = self.score(batch.images, batch.captions), self.score(drawn, batch.captions)
-        swapped = self.score(batch.images, others)
-        loss = F.softplus(-true).mean() + 0.5 * F.softplus(false).mean() + 0.5 * F.softplus(swapped).mean()
-        return {"loss": loss, "true": true.detach().mean(), "false": false.detach().mean()}
+        swapped, steepness = self.score(batch.images, others), self.steepness(batch)
+        loss = F.softplus(-true).mean() + 0.5 * (F.softplus(false) + F.softplus(swapped)).mean()
+        return {"loss": loss + self.config.penalty * steepness, "steepness": steepness.detach()}
+
+    def steepness(self, batch: Batch) -> Tensor:
+        """The gradient penalty R1 (Mescheder et al. 2018), without which the two go round in circles.
+
+        It needs gradients even where the loss is only looked at.
+        """
+        with torch.enable_grad():
+            images = batch.images.clone().requires_grad_()
+            score = self.score(images, batch.captions).sum()
+            (slope,) = torch.autograd.grad(score, images, create_graph=True)
+        return slope.square().sum(dim=(1, 2, 3)).mean()
 
     def please(self, batch: Batch, generator: Generator) -> dict[str, Tensor]:
         drawn = self.draw(self.words(batch.captions), self.noise(len(batch), generator))
@@ -190,11 +198,9 @@ class BitCodec(nn.Module):
         self.into = nn.Linear(3 * SIDE * SIDE, bits)
         self.out = nn.Linear(bits, 3 * SIDE * SIDE)
 
-    def signs(self, images: Tensor) -> Tensor:
-        """(B, N, D) of -1 and 1."""
-        features = self.into(rearrange(images, "B c (h p) (w q) -> B (h w) (c p q)", p=SIDE, q=SIDE))
-        features = F.rms_norm(features, features.shape[2:])
-        return features + (torch.where(features > 0, 1.0, -1.0) - features).detach()
+    def features(self, images: Tensor) -> Tensor:
+        """(B, N, D), of which the signs are the token."""
+        return self.into(rearrange(images, "B c (h p) (w q) -> B (h w) (c p q)", p=SIDE, q=SIDE))
 
     def paint(self, signs: Tensor) -> Tensor:
         height = int(signs.shape[1] ** 0.5)
@@ -203,7 +209,7 @@ class BitCodec(nn.Module):
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
         """Tokens (B, N)."""
-        return (self.signs(images).gt(0) * self.places).sum(dim=-1)
+        return (self.features(images).gt(0) * self.places).sum(dim=-1)
 
     def decode(self, tokens: Tensor) -> Tensor:
         return self.paint((tokens[..., None] // self.places % 2) * 2.0 - 1.0)
@@ -234,7 +240,12 @@ class Autoregressive(Family):
         return [Step("codec", codec, self.reconstruct), Step("tokens", rest, self.predict)]
 
     def reconstruct(self, batch: Batch, generator: Generator) -> dict[str, Tensor]:
-        return {"loss": F.mse_loss(self.codec.paint(self.codec.signs(batch.images)), batch.images)}
+        """The picture's error, and how far the features are from the signs that stand for them."""
+        features = self.codec.features(batch.images)
+        signs = torch.where(features > 0, 1.0, -1.0)
+        painted = self.codec.paint(features + (signs - features).detach())
+        error, distance = F.mse_loss(painted, batch.images), F.mse_loss(features, signs)
+        return {"loss": error + distance, "error": error.detach(), "distance": distance.detach()}
 
     def predict(self, batch: Batch, generator: Generator) -> dict[str, Tensor]:
         tokens = self.codec.encode(batch.images)

@@ -47,7 +47,7 @@ def differences(one: Contents, other: Contents) -> list[str]:
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + 120
+    end = time.monotonic() + 300
     while not condition():
         assert time.monotonic() < end, what
         time.sleep(0.005)

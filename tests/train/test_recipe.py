@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.train.toys import Config, Inner
 
@@ -126,12 +126,13 @@ def test_a_preset_is_amended_strictly() -> None:
         amend(Config(), {"inner": {"widht": 7}}, "here")
 
 
-texts = st.text(st.characters(exclude_categories=["Cs"]))
-leaves = st.one_of(texts, st.integers(-(2**63), 2**63 - 1), st.floats(), st.booleans(), st.lists(texts))
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
+leaves = st.one_of(texts, st.integers(-(2**63), 2**63 - 1), st.floats(), st.booleans(), st.lists(texts, max_size=3))
+tables = st.dictionaries(texts, leaves, max_size=3)
 
 
-@settings(max_examples=50)
-@given(st.dictionaries(texts, st.recursive(leaves, lambda inner: st.dictionaries(texts, inner))))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.dictionaries(texts, st.one_of(leaves, tables, st.dictionaries(texts, tables, max_size=2)), max_size=4))
 def test_toml_of_anything_reads_back(values: dict[str, Any]) -> None:
     assert _comparable(tomllib.loads(toml.dumps(values))) == _comparable(_without_empty_tables(values))
 

@@ -153,4 +153,4 @@ class Optimisers:
             if parameter_name not in owners:
                 raise InputError(f'the optimiser\'s state has "{name}", which this recipe does not train')
             one, parameter = owners[parameter_name]
-            one.state[parameter][key] = value.clone() if key == "step" else value.to(parameter.device, copy=True)
+            one.state[parameter][key] = value.to(parameter.device, copy=True)

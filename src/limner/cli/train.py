@@ -8,10 +8,6 @@ from typing import Annotated
 import typer
 
 
-def register(app: typer.Typer) -> None:
-    app.command()(train)
-
-
 def train(
     recipe: Annotated[Path, typer.Argument(help="A recipe, such as recipes/flow-scenes.toml.")],
     data: Annotated[str | None, typer.Option(help="Captioned pictures, instead of the recipe's source.")] = None,

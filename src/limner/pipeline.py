@@ -18,7 +18,7 @@ from limner import families, store
 from limner.core import Family, InputError, Request, Sketch, nearest, parse, unparse
 from limner.provenance import Settings
 
-BATCH = 16  # pictures advanced together
+BATCH = 8  # pictures advanced together: more no longer fill the caches of a CPU better (docs/LOG.md)
 MOST_TOGETHER = 256  # whatever a picture's settings claim
 MOST_SEED = 2**63 - 1
 SHIPPED = Path(__file__).parent / "assets" / "models"

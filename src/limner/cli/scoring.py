@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table as Shown
@@ -93,7 +94,8 @@ def _keep(judged: Judged, folder: Path, lines: TextIO) -> None:
 def _shown(table: Table) -> Shown:
     about = table.about
     knobs = ", ".join(f"{key} {value}" for key, value in about["knobs"].items())
-    shown = Shown(*COLUMNS, title=f"{about['model']}, {about['split']} scenes", caption=f"{knobs}; 95 % intervals")
+    title = f"{about['model']}, {about['split']} scenes, with 95 % intervals"
+    shown = Shown(*COLUMNS, title=title, caption=knobs, box=SIMPLE, pad_edge=False)
     for column in shown.columns[1:]:
         column.justify = "right"
     for line in table.lines():

@@ -10,8 +10,8 @@ from limner.evaluate.intervals import wilson
 from limner.evaluate.reading import Reading
 
 ROWS = {
-    "single": "single thing right",
-    "two": "two things right",
+    "single": "single thing",
+    "two": "two things",
     "colour": "colour of a shape",
     "relation": "relation",
     "count": "count",
@@ -40,8 +40,9 @@ class Tally:
         return wilson(self.right, self.trials)
 
     def __str__(self) -> str:
+        """In percent, with the interval."""
         low, high = self.interval
-        return f"{100 * self.share:.1f} % ({100 * low:.1f} to {100 * high:.1f})" if self.trials else "none"
+        return f"{100 * self.share:.1f} ({100 * low:.1f}-{100 * high:.1f})" if self.trials else "none"
 
     def to_json(self) -> dict[str, Any]:
         return {"right": self.right, "n": self.trials, "share": self.share, "interval95": list(self.interval)}
@@ -89,4 +90,4 @@ class Table:
         return "\n".join(f"| {' | '.join(cells)} |" for cells in rows) + "\n"
 
 
-COLUMNS = ("", "n", "model", "real scenes", "shuffled captions")
+COLUMNS = ("% right", "n", "model", "real scenes", "shuffled")

@@ -80,7 +80,7 @@ def made(split: str = "seen") -> Table:
 
 def test_a_table_as_text_and_as_json():
     lines = made().to_markdown().splitlines()
-    assert lines[0] == "|  | n | model | real scenes | shuffled captions |"
-    assert lines[2] == "| single thing right | 10 | 90.0 % (59.6 to 98.2) | 100.0 % (72.2 to 100.0) | none |"
+    assert lines[0] == "| % right | n | model | real scenes | shuffled |"
+    assert lines[2] == "| single thing | 10 | 90.0 (59.6-98.2) | 100 (72.2-100) | none |"
     row = json.loads(json.dumps(made().to_json()))["rows"]["single"]
     assert (row["model"]["right"], row["model"]["n"], row["real"]["share"]) == (9, 10, 1.0)

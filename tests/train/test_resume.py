@@ -133,3 +133,16 @@ def test_unknown_knob_and_unknown_step(tmp_path: Path) -> None:
         train(tmp_path / "a", replace(recipe(), samples=Samples(prompts=("a",), knobs={"step": 1})))
     with pytest.raises(InputError, match='no step "fly"; it has plain'):
         train(tmp_path / "b", recipe(steps=["fly"]))
+
+
+def test_the_memory_of_a_loaded_model_is_left_alone(tmp_path: Path) -> None:
+    """It may be a mapped file, at any offset; arithmetic on unaligned numbers may round in another way."""
+    family = Plain()
+    mapped = torch.zeros(10)
+    mapped[1:] = family.hidden.weight.detach().flatten()
+    before = mapped.clone()
+    family.hidden.weight.data = mapped[1:].view(3, 3)
+    train(tmp_path, recipe(), family=family)
+    assert torch.equal(mapped, before)
+    assert not torch.equal(family.hidden.weight.detach().flatten(), before[1:])
+    assert family.hidden.weight.data_ptr() % 64 == 0

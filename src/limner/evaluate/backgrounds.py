@@ -16,7 +16,7 @@ SIDE, CELLS, RIM = 128, 32, 3
 INNER_WEIGHT = 0.35  # of a cell that a thing may cover, where one at the rim counts 1
 FAR = 0.8  # the distance, summed over the three colours, from which on a cell is taken to be a thing's
 FADED = 0.05  # a gradient must be nearer than a plain ground by this: uneven paint is no gradient
-STRANGE = 0.45  # a ground whose typical rim cell is farther than this is none of those that we know
+STRANGE = 0.7  # where three in four rim cells are farther than this, the ground is none that we know
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Grounds:
         best = int((distance.clamp_max(FAR) @ self._weights + self._handicap).argmin())
         rim = distance[best][self._weights == 1]
         behind = pixels(self.all[best])
-        known = rim.median() < STRANGE
+        known = rim.quantile(0.25) < STRANGE
         return Background(self.all[best] if known else None, _tinted(behind, picture))
 
     def _look(self, picture: Tensor) -> Tensor:

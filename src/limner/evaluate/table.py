@@ -42,10 +42,14 @@ class Tally:
     def __str__(self) -> str:
         """In percent, with the interval."""
         low, high = self.interval
-        return f"{100 * self.share:.1f} ({100 * low:.1f}-{100 * high:.1f})" if self.trials else "none"
+        return f"{_percent(self.share)} ({_percent(low)}-{_percent(high)})" if self.trials else "none"
 
     def to_json(self) -> dict[str, Any]:
         return {"right": self.right, "n": self.trials, "share": self.share, "interval95": list(self.interval)}
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}".replace("100.0", "100")
 
 
 Tallies = dict[str, Tally]

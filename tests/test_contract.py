@@ -9,13 +9,14 @@ import contextlib
 import dataclasses
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any
 
 import pytest
 import torch
+from tests.settings import leaves, varied, watched
 from tests.toys import TOYS
 from torch import Tensor
 
@@ -183,33 +184,6 @@ def test_unknown_keys_are_refused(kind: type[Family]) -> None:
             parse(strict, {**values, "colour": 1}, "here")
 
 
-def watched(settings: Any, read: set[str], prefix: str = "") -> Any:
-    """The same settings, in a class that notes in `read` each field that somebody reads."""
-    names = {one.name for one in dataclasses.fields(settings)}
-
-    class Watched(type(settings)):  # type: ignore[misc]
-        def __getattribute__(self, name: str) -> Any:
-            if name in names:
-                read.add(prefix + name)
-            return super().__getattribute__(name)
-
-    values = {name: getattr(settings, name) for name in names}
-    inner = {
-        name: watched(one, read, f"{prefix}{name}.") for name, one in values.items() if dataclasses.is_dataclass(one)
-    }
-    return Watched(**{**values, **inner})
-
-
-def leaves(settings: Any, prefix: str = "") -> set[str]:
-    found = set()
-    for one in dataclasses.fields(settings):
-        value = getattr(settings, one.name)
-        found.add(prefix + one.name)
-        if dataclasses.is_dataclass(value):
-            found |= leaves(value, f"{prefix}{one.name}.")
-    return found
-
-
 def test_every_field_of_its_config_is_read(kind: type[Family], tokenizer: Tokenizer) -> None:
     read: set[str] = set()
     config = watched(kind.presets["tiny"], read)
@@ -295,22 +269,6 @@ def test_it_overfits_one_batch(trained: Trained) -> None:
 # Drawing.
 
 
-def other_knobs(family: Family) -> list[Any]:
-    """Its knobs with one of them set otherwise, for each that can be."""
-    usual, hints, found = family.Knobs(), get_type_hints(family.Knobs), []
-    for one in dataclasses.fields(usual):
-        value = getattr(usual, one.name)
-        values: Sequence[Any] = []
-        if get_origin(hints[one.name]) is Literal:
-            values = [choice for choice in get_args(hints[one.name]) if choice != value]
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            values = [value + 1, value / 2] if isinstance(value, float) else [value + 1]
-        for changed in values:
-            with contextlib.suppress(InputError):
-                found.append(dataclasses.replace(usual, **{one.name: changed}))
-    return found
-
-
 def test_the_same_request_draws_the_same_picture_twice(trained: Trained) -> None:
     family, pictures = trained.family, []
     for seed in (1, 2):
@@ -325,7 +283,7 @@ def test_a_picture_is_the_same_alone_and_among_others(trained: Trained) -> None:
     """The others have each knob set otherwise, and are at other steps."""
     family = trained.family
     request = ask(family, PROMPTS[0], seed=7)
-    crowd = [ask(family, PROMPTS[row % 4], seed=row, knobs=knobs) for row, knobs in enumerate(other_knobs(family))]
+    crowd = [ask(family, PROMPTS[row % 4], seed=row, knobs=knobs) for row, knobs in enumerate(varied(family.Knobs()))]
     sketches: list[Sketch] = []
     for one in [ask(family, PROMPTS[1]), *crowd, request, ask(family, PROMPTS[2])]:
         sketches += family.begin([one])

@@ -23,6 +23,7 @@ from torch import Tensor
 from limner import families
 from limner.core import Batch, Family, InputError, Request, Sketch, Step, Tokenizer, parse, unparse
 from limner.pipeline import draw
+from limner.train.optimisers import matrices
 
 WITHIN = 2 * 2 / 255  # two of 255 steps, in pixels from -1 to 1
 ITERATIONS = 300
@@ -347,6 +348,16 @@ def test_saved_and_loaded_it_draws_the_same(trained: Trained, tmp_path: Path) ->
         before, after, again = (picture(one, ask(one, prompt)) for one in (trained.family, once, twice))
         torch.testing.assert_close(before, after, rtol=0.0, atol=1e-4)
         assert again.equal(after)
+
+
+def test_saved_and_loaded_it_is_trained_alike(trained: Trained, tmp_path: Path) -> None:
+    """What goes by Muon does not depend on where the weights came from; a run that starts from them could not resume."""
+    families.save(tmp_path / "model", trained.family)
+    grouped = [
+        {name for name, parameter in family.named_parameters() if parameter in matrices(family)}
+        for family in (trained.family, families.load(tmp_path / "model"))
+    ]
+    assert grouped[0] == grouped[1]
 
 
 @pytest.mark.parametrize("given", ["negative_prompt", "image", "mask", "image and mask"])

@@ -25,6 +25,18 @@ def test_padding_never_changes_a_text() -> None:
     torch.testing.assert_close(beside.tokens[0, :length], alone.tokens[0, :length], atol=1e-5, rtol=1e-5)
 
 
+def test_texts_that_share_a_row_do_not_see_each_other() -> None:
+    made = encoder()
+    texts = ["dogs", "", "a red circle", "two dogs on a beach and a long tail " * 3, "a", "two circles", ""]
+    together = made(texts)
+    for number, text in enumerate(texts):
+        alone = made([text])
+        length = int(alone.mask.sum())
+        assert together.mask[number].sum() == length
+        torch.testing.assert_close(together.tokens[number, :length], alone.tokens[0, :length], atol=1e-5, rtol=1e-5)
+    assert (together.tokens[~together.mask] == 0).all()
+
+
 def test_the_order_of_words_counts() -> None:
     left, right = encoder()(["a red circle", "circle a red"]).tokens[:, :4]
     assert (left - right).abs().max() > 0.1

@@ -77,7 +77,7 @@ class Plain(Family):
         self.also = nn.Linear(width, 2 * width, bias=False)
         self.out = nn.Linear(2 * width, 3)
         for edge in (self.into, self.out):
-            edge.weight._limner_group = "adamw"
+            edge._limner_group = "adamw"
         seeds = torch.Generator().manual_seed(1)
         with torch.no_grad():
             for parameter in self.parameters():

@@ -142,13 +142,17 @@ class Denoiser(nn.Module):
         self.out = nn.Linear(width, config.channels)
 
     def remember(self, tokens: Tensor, mask: Tensor) -> Memory:
-        """Text features (B, L, text width) as the keys and values of every block."""
-        keys, values = [], []
+        """Text features (B, L, text width) as the keys and values of every block, computed where `mask` is True."""
+        told = tokens[mask]
+        both = []
         for reader, key_norm in zip(self.readers, self.key_norms, strict=True):
-            key, value = rearrange(reader(tokens), "B L (two H D) -> two B H L D", two=2, H=self.heads)
-            keys.append(key_norm(key))
-            values.append(value)
-        return Memory(torch.stack(keys, dim=1), torch.stack(values, dim=1), mask)
+            key, value = rearrange(reader(told), "T (two H D) -> two T H D", two=2, H=self.heads)
+            both.append(torch.stack([key_norm(key), value]))
+        stacked = torch.stack(both)  # (blocks, 2, T, H, D)
+        page = stacked.new_zeros((*mask.shape, *stacked.shape[:2], *stacked.shape[3:]))
+        page[mask] = rearrange(stacked, "N two T H D -> T N two H D")
+        keys, values = rearrange(page, "B L N two H D -> two B N H L D")
+        return Memory(keys, values, mask)
 
     def forward(self, x: Tensor, t: Tensor, memory: Memory) -> Tensor:
         """(B, C, h, w) of unit variance and t (B,) to the same shape."""
@@ -185,7 +189,7 @@ class Flow(Family):
         nn.init.zeros_(self.denoiser.out.bias)
         for edge in (self.denoiser.into, self.denoiser.out, *self.denoiser.time.mix):
             if isinstance(edge, nn.Linear):
-                edge.weight._limner_group = "adamw"  # type: ignore[attr-defined]  # Muon is for hidden matrices
+                edge._limner_group = "adamw"  # type: ignore[assignment]  # Muon is for hidden matrices
 
     # -- training ----------------------------------------------------------------------------------
 

@@ -99,11 +99,11 @@ class Muon(torch.optim.Optimizer):
 
 
 def matrices(family: nn.Module) -> set[Tensor]:
-    """The weights of linear layers, but for those that a family marked `_limner_group = "adamw"`."""
+    """The weights of linear layers, but for those of a layer that its family marked `_limner_group = "adamw"`."""
     found: set[Tensor] = set()
     for module in family.modules():
         if isinstance(module, nn.Linear):
-            group = getattr(module.weight, "_limner_group", "muon")
+            group = getattr(module, "_limner_group", "muon")
             assert group in ("muon", "adamw"), group
             if group == "muon":
                 found.add(module.weight)

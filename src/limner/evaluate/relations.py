@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from limner.data.artwork import Thing
-from limner.data.scene_layout import PLACES
+from limner.data.scene_layout import CORNERED, PLACES
 from limner.evaluate.evidence import Window
 
 Edges = tuple[float, float, float, float]  # left, top, right, bottom
@@ -75,6 +75,5 @@ def _inside(inner: Edges, outer: Edges) -> bool:
 
 
 def _in_corner(window: Window, place: str) -> bool:
-    x, y = PLACES[place]
-    x, y = x + (-8 if x < SIDE / 2 else 8), y + (-8 if y < SIDE / 2 else 8)
+    x, y = (CORNERED / 2 if one < SIDE / 2 else SIDE - CORNERED / 2 for one in PLACES[place])
     return max(abs(window.centre[0] - x), abs(window.centre[1] - y)) <= CORNER

@@ -126,6 +126,12 @@ def test_the_background_is_read_behind_a_large_thing(ground):
     assert read(shown, replace(shown, ground=replace(ground, said=False))).background_right is None
 
 
+def test_a_pale_thing_is_found_beside_a_bright_one():
+    things = (placed("man firefighter", 31, 60, 64), placed("fish cake with swirl", 37, 20, 48))
+    shown = truth(*things, kind="relation", relation="on top of", subjects=(1, 0), ground=Ground(said=True))
+    assert read(shown).rows() == {"relation": True, "background": True}
+
+
 def test_tensors_and_pictures_of_another_size_are_read_alike():
     shown = truth(placed("cat", 20, 20, 80))
     picture = Scenes().render(shown)

@@ -197,8 +197,9 @@ class Flow(Family):
         self.codec.fit(batch.images)
 
     def compile_for_training(self) -> None:
-        """One graph serves all blocks of one shape, so compiling costs a minute and not one for each block."""
-        for block in (*self.denoiser.blocks, *self.text.blocks):
+        """One graph serves all blocks of one shape, so compiling costs a minute and not one for each block. The text's
+        blocks have little to do and meet many shapes, of which the compiler takes eight in all."""
+        for block in self.denoiser.blocks:
             block.compile(dynamic=False)
 
     def steps(self) -> list[Step]:

@@ -82,9 +82,13 @@ class State:
 
     @contextlib.contextmanager
     def resting(self) -> Iterator[None]:
-        """Within: averaged weights, evaluation mode, no gradients, and random states that do not move."""
+        """Within: averaged weights, evaluation mode, no gradients, and random states that do not move.
+
+        Nothing is compiled: each shape of a grid or of a last batch would cost more than it brings.
+        """
         devices = [self.device] if self.device.type == "cuda" else []
-        with torch.no_grad(), torch.random.fork_rng(devices), self.ema.applied():
+        eager = torch.compiler.set_stance("force_eager")
+        with torch.no_grad(), torch.random.fork_rng(devices), eager, self.ema.applied():
             self.family.eval()
             try:
                 yield

@@ -351,7 +351,7 @@ def test_saved_and_loaded_it_draws_the_same(trained: Trained, tmp_path: Path) ->
 
 
 def test_saved_and_loaded_it_is_trained_alike(trained: Trained, tmp_path: Path) -> None:
-    """What goes by Muon does not depend on where the weights came from; a run that starts from them could not resume."""
+    """What goes by Muon does not depend on where the weights came from; else a run from them could not resume."""
     families.save(tmp_path / "model", trained.family)
     grouped = [
         {name for name, parameter in family.named_parameters() if parameter in matrices(family)}

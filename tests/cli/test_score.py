@@ -34,6 +34,16 @@ def test_both_splits_are_scored_with_what_was_typed(run, asked):
     assert asked[-1][2] == {"prompts": 500, "seed": 0, "knobs": {}}
 
 
+def test_several_numbers_of_steps_are_several_tables(run, asked, tmp_path):
+    folder = tmp_path / "out"
+    command = ("score", "--steps", 8, "--steps", 1, "--steps", 8, "--guidance", 2, "--out", folder)
+    assert run(*command).code == 0
+    assert [(split, rest["knobs"]) for _, split, rest in asked] == [
+        (split, {"guidance": 2.0, "steps": steps}) for steps in (8, 1) for split in ("seen", "unseen")
+    ]
+    assert {path.name for path in folder.iterdir()} == {"seen-8", "unseen-8", "seen-1", "unseen-1"}
+
+
 def test_everything_is_kept_in_a_new_folder_and_in_no_other(run, asked, tmp_path):
     folder = tmp_path / "out"
     assert run("score", "--out", folder).code == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,14 +28,16 @@ class Order:
     model: str | None
     prompts: int
     seed: int
-    steps: int | None
+    steps: tuple[int, ...]  # a pair of tables for each, one pair for the model's own number where there is none
     guidance: float | None
     out: Path | None
 
-    @property
-    def knobs(self) -> Mapping[str, Any]:
-        asked = {"steps": self.steps, "guidance": self.guidance}
-        return {key: value for key, value in asked.items() if value is not None}
+    def settings(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """What is to be drawn with, and how its folders are marked."""
+        for steps in self.steps or (None,):
+            asked = {"steps": steps, "guidance": self.guidance}
+            mark = f"-{steps}" if len(self.steps) > 1 else ""
+            yield mark, {key: value for key, value in asked.items() if value is not None}
 
 
 def show(order: Order, *, as_json: bool) -> None:
@@ -48,24 +50,27 @@ def show(order: Order, *, as_json: bool) -> None:
 
 
 def carry_out(order: Order, console: Console) -> list[Table]:
-    """A table for each split. Where pictures are kept, a folder must be new: nothing is overwritten."""
+    """A table for each split and number of steps. Where pictures are kept, a folder must be new."""
     if order.out is not None:
         check(not order.out.exists(), f"--out {order.out} exists already; name a new folder")
     pipeline = Pipeline.from_pretrained(order.model or DEFAULT)
+    for _, knobs in order.settings():
+        pipeline.knobs(knobs)  # what is wrong with the second is said before the first is drawn
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     tables = []
     with Progress(*columns, console=console, transient=True) as bar:
-        for split in SPLITS:
-            task = bar.add_task(split, total=order.prompts * len(KINDS))
-            tables.append(_scored(pipeline, order, split, partial(bar.advance, task)))
+        for mark, knobs in order.settings():
+            for split in SPLITS:
+                task = bar.add_task(f"{split}{mark}", total=order.prompts * len(KINDS))
+                examine = partial(suite, pipeline, split=split, prompts=order.prompts, seed=order.seed, knobs=knobs)
+                folder = None if order.out is None else order.out / f"{split}{mark}"
+                tables.append(_examined(examine, folder, partial(bar.advance, task)))
     return tables
 
 
-def _scored(pipeline: Pipeline, order: Order, split: str, advance: Callable[[], object]) -> Table:
-    examine = partial(suite, pipeline, split=split, prompts=order.prompts, seed=order.seed, knobs=order.knobs)
-    if order.out is None:
+def _examined(examine: Callable[..., Table], folder: Path | None, advance: Callable[[], object]) -> Table:
+    if folder is None:
         return examine(watch=lambda judged: advance())
-    folder = order.out / split
     folder.mkdir(parents=True)
     with (folder / "readings.jsonl").open("w", encoding="utf-8") as lines:
 

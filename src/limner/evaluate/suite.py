@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from limner.core import check, unparse
@@ -11,7 +12,7 @@ from limner.data.scene_truth import Truth
 from limner.data.scenes import Scenes
 from limner.evaluate.reading import Reading
 from limner.evaluate.scorer import score
-from limner.evaluate.table import Table, tally
+from limner.evaluate.table import Table, Tallies, tally
 from limner.pipeline import Picture, Pipeline
 
 KINDS = ("single", "two", "shape", "relation", "count")
@@ -46,23 +47,35 @@ def suite(
     check(prompts >= 2, f"prompts = {prompts}: captions are shuffled among 2 or more of a kind")
     typed = pipeline.knobs(knobs or {})
     drawn: list[Reading] = []
-    real: list[Reading] = []
-    shuffled: list[Reading] = []
     for kind in KINDS:
         scenes = Scenes(split, seed=seed, mix={kind: 1.0})
         truths = [scenes.truth(index) for index in range(prompts)]
         for judged in judge(pipeline, truths, seed=seed, knobs=knobs or {}):
             drawn.append(judged.reading)
             watch(judged)
-        known = truths[:CALIBRATED]
-        pictures = [scenes.render(truth) for truth in known]
-        real += score(pictures, known)
-        shuffled += score(pictures[1:] + pictures[:1], known)
+    real, shuffled = calibration(split, min(prompts, CALIBRATED), seed)
     about = {
         "model": pipeline.name, "hash": pipeline.hash, "split": split, "prompts": prompts, "seed": seed,
         "knobs": unparse(typed),
     }  # fmt: skip
-    return Table(tally(drawn), tally(real), tally(shuffled), about)
+    return Table(tally(drawn), real, shuffled, about)
+
+
+@lru_cache
+def calibration(split: str, count: int, seed: int) -> tuple[Tallies, Tallies]:
+    """What the scorer makes of `count` real scenes of each kind, with their own truths and with each other's.
+
+    It says nothing of a model, so that one calibration serves all the tables of a process.
+    """
+    real: list[Reading] = []
+    shuffled: list[Reading] = []
+    for kind in KINDS:
+        scenes = Scenes(split, seed=seed, mix={kind: 1.0})
+        truths = [scenes.truth(index) for index in range(count)]
+        pictures = [scenes.render(truth) for truth in truths]
+        real += score(pictures, truths)
+        shuffled += score(pictures[1:] + pictures[:1], truths)
+    return tally(real), tally(shuffled)
 
 
 def judge(pipeline: Pipeline, truths: Sequence[Truth], *, seed: int, knobs: Mapping[str, Any]) -> Iterator[Judged]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from limner.data.preview import sheet
+from limner.data.people.preview import sheet
 from limner.pipeline import Pipeline
 
 PROMPTS = (

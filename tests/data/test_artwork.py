@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from limner.core import InputError
-from limner.data.artwork import PACK, Artwork, artwork
-from limner.data.scene_shapes import COLOURS, POLYGONS, SHAPES, shape_picture
+from limner.data.scenes.artwork import PACK, Artwork, artwork
+from limner.data.scenes.shapes import COLOURS, POLYGONS, SHAPES, shape_picture
 
 LANGUAGES = {"de", "es", "fr", "it", "pt", "ru", "ar", "hi", "ja", "ko", "zh"}
 

@@ -14,8 +14,8 @@ from rich.console import Console
 from tests.folders import captioned, encoded, listed, picture, shard
 
 from limner.core import InputError, Tokenizer
-from limner.data.check import check
-from limner.data.report import KINDS, Report, table
+from limner.data.people.check import check
+from limner.data.people.report import KINDS, Report, table
 
 
 class Words:

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance
 from tests.folders import encoded, picture
 
-from limner.data.duplicates import CHANGE, DISTANCE, near, perceptual_hash, thumbnail
+from limner.data.people.duplicates import CHANGE, DISTANCE, near, perceptual_hash, thumbnail
 
 
 def groups(images):

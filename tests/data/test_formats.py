@@ -12,8 +12,8 @@ import pytest
 from tests.folders import encoded, listed, picture, shard
 
 from limner.core import InputError
-from limner.data.formats import find
-from limner.data.formats.listing import tree
+from limner.data.people.formats import find
+from limner.data.people.formats.listing import tree
 
 PNG = encoded(picture(0)[0])
 
@@ -185,7 +185,7 @@ def test_a_tar_with_links_is_refused(tmp_path, kind):
 
 
 def test_a_tar_has_a_largest_number_of_members(tmp_path, monkeypatch):
-    monkeypatch.setattr("limner.data.formats.tars.MAX_MEMBERS", 3)
+    monkeypatch.setattr("limner.data.people.formats.tars.MAX_MEMBERS", 3)
     with pytest.raises(InputError, match="more than 3 members"):
         find(shard(tmp_path / "many.tar", [(f"{number}.png", b"") for number in range(4)]))
 

@@ -13,10 +13,10 @@ import torch
 from tests.folders import captioned, encoded, listed, picture, shard
 
 from limner.core import InputError
-from limner.data import people
-from limner.data.formats import find
-from limner.data.people import mixed, open_pictures, permutation
-from limner.data.splits import PIECE, PIECES, divide, fingerprint
+from limner.data.people import source as people
+from limner.data.people.formats import find
+from limner.data.people.source import mixed, open_pictures, permutation
+from limner.data.people.splits import PIECE, PIECES, divide, fingerprint
 
 SIZE = 8
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from tests.folders import encoded, picture, rotated
 
-from limner.data.pictures import TruncatedError, UnreadableError, decode, fit, read
+from limner.data.people.pictures import TruncatedError, UnreadableError, decode, fit, read
 
 
 def pixels(image: Image.Image) -> np.ndarray:

@@ -8,9 +8,9 @@ from PIL import Image
 from tests.folders import captioned, listed, picture
 
 from limner.core import InputError
-from limner.data import preview as module
-from limner.data.pictures import fit
-from limner.data.preview import GAP, LEAST, LINES, preview, sheet, wrapped
+from limner.data.people import preview as module
+from limner.data.people.pictures import fit
+from limner.data.people.preview import GAP, LEAST, LINES, preview, sheet, wrapped
 
 SCRIPTS = (
     "стоп-знак в синем небе", "علامة توقف في السماء", "नीले आकाश में", "青い空に浮かぶ標識",

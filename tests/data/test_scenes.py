@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from limner.core import InputError
-from limner.data.artwork import artwork
-from limner.data.scene_captions import english_caption
-from limner.data.scene_dice import Dice
-from limner.data.scene_grounds import NAMED, SHADES, main_colours
-from limner.data.scene_layout import lay_out
-from limner.data.scene_phrases import NAMED as GROUND_WORDS
-from limner.data.scene_plan import KINDS, Plan, held_out, stands_out
-from limner.data.scene_truth import Ground, Placed, Truth
 from limner.data.scenes import SPLITS, Scenes
+from limner.data.scenes.artwork import artwork
+from limner.data.scenes.captions import english_caption
+from limner.data.scenes.dice import Dice
+from limner.data.scenes.grounds import NAMED, SHADES, main_colours
+from limner.data.scenes.layout import lay_out
+from limner.data.scenes.phrases import NAMED as GROUND_WORDS
+from limner.data.scenes.plan import KINDS, Plan, held_out, stands_out
+from limner.data.scenes.truth import Ground, Placed, Truth
 
 
 @lru_cache

@@ -10,9 +10,9 @@ import torch
 from PIL import Image, ImageFilter
 
 from limner.core import InputError
-from limner.data.artwork import artwork
-from limner.data.scene_truth import Ground, Placed, Truth
 from limner.data.scenes import Scenes
+from limner.data.scenes.artwork import artwork
+from limner.data.scenes.truth import Ground, Placed, Truth
 from limner.evaluate.scorer import score
 
 KINDS = ("single", "shape", "two", "relation", "count")

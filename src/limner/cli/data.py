@@ -29,8 +29,8 @@ def check(
     from rich.console import Console
     from rich.progress import Progress
 
-    from limner.data.check import check as check_data
-    from limner.data.report import table
+    from limner.data.people.check import check as check_data
+    from limner.data.people.report import table
     from limner.text.bpe import BPE
 
     with Progress(console=Console(stderr=True), transient=True) as progress:
@@ -57,6 +57,6 @@ def preview(
     size: Size = 128,
 ) -> None:
     """Draw a contact sheet: pictures as the model will see them, with their captions."""
-    from limner.data.preview import preview as draw_preview
+    from limner.data.people.preview import preview as draw_preview
 
     typer.echo(f"{output}: {draw_preview(path, output, size=size, count=count)} pictures")

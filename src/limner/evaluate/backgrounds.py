@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from limner.data.scene_grounds import NAMED, SHADES, VARIANTS, draw_ground
-from limner.data.scene_truth import Ground
+from limner.data.scenes.grounds import NAMED, SHADES, VARIANTS, draw_ground
+from limner.data.scenes.truth import Ground
 
 SIDE, CELLS, RIM = 128, 32, 3
 INNER_WEIGHT = 0.35  # of a cell that a thing may cover, where one at the rim counts 1

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from limner.data.artwork import Thing
+from limner.data.scenes.artwork import Thing
 from limner.evaluate.evidence import PLANES, Window, blurred, of_templates
 from limner.evaluate.layers import Layer, Layers
 from limner.evaluate.templates import templates

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from limner.data.artwork import Thing
+from limner.data.scenes.artwork import Thing
 from limner.evaluate.evidence import Window, cut, nearby
 from limner.evaluate.templates import COARSE, FINE, templates
 

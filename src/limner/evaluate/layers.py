@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from limner.data.artwork import Thing
+from limner.data.scenes.artwork import Thing
 from limner.evaluate.evidence import Window, blurred, of_picture
 from limner.evaluate.templates import templates
 

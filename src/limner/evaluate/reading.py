@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from limner.data.scene_truth import Placed
+from limner.data.scenes.truth import Placed
 from limner.evaluate.evidence import Window
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from limner.data.artwork import Thing
-from limner.data.scene_layout import CORNERED, PLACES
+from limner.data.scenes.artwork import Thing
+from limner.data.scenes.layout import CORNERED, PLACES
 from limner.evaluate.evidence import Window
 
 Edges = tuple[float, float, float, float]  # left, top, right, bottom

@@ -16,9 +16,9 @@ from PIL import Image
 from torch import Tensor
 
 from limner.core import InputError
-from limner.data.artwork import Thing
-from limner.data.scene_shapes import COLOURS
-from limner.data.scene_truth import Ground, Placed, Truth
+from limner.data.scenes.artwork import Thing
+from limner.data.scenes.shapes import COLOURS
+from limner.data.scenes.truth import Ground, Placed, Truth
 from limner.evaluate import relations
 from limner.evaluate.backgrounds import grounds
 from limner.evaluate.finding import Match, herd, matches
@@ -91,7 +91,17 @@ def _places(layers: Layers, things: Sequence[Thing], relation: str) -> list[Matc
         frame = matches(layers, things[0], 1)[0]
         return [frame, matches(layers, things[1], 1, behind=[(things[0], frame.window)])[0]]
     choices = [matches(layers, thing, PLACES if len(things) > 1 else 1) for thing in things]
-    return [*max(itertools.product(*choices), key=lambda chosen: _together(things, chosen))]
+    return _refound(layers, things, max(itertools.product(*choices), key=lambda chosen: _together(things, chosen)))
+
+
+def _refound(layers: Layers, things: Sequence[Thing], chosen: Sequence[Match]) -> list[Match | None]:
+    """The clearest thing where it was, each fainter one where it is best once the clearer ones are explained."""
+    first, *fainter = sorted(range(len(things)), key=lambda number: -chosen[number].worth)
+    found = {first: chosen[first]}
+    for number in fainter:
+        clearer = [(things[other], match.window) for other, match in found.items()]
+        found[number] = matches(layers, things[number], 1, behind=clearer)[0]
+    return [found[number] for number in range(len(things))]
 
 
 def _together(things: Sequence[Thing], chosen: Sequence[Match]) -> float:

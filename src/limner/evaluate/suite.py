@@ -8,8 +8,8 @@ from functools import lru_cache
 from typing import Any
 
 from limner.core import check, unparse
-from limner.data.scene_truth import Truth
 from limner.data.scenes import Scenes
+from limner.data.scenes.truth import Truth
 from limner.evaluate.reading import Reading
 from limner.evaluate.scorer import score
 from limner.evaluate.table import Table, Tallies, tally

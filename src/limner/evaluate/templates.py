@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from limner.data.artwork import Artwork, Thing
+from limner.data.scenes.artwork import Artwork, Thing
 from limner.evaluate.evidence import blurred, of_templates
 
 FINE, COARSE = 32, 16

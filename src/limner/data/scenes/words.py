@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from limner.data.artwork import Thing
+from limner.data.scenes.artwork import Thing
 
 NUMBERS = ("zero", "one", "two", "three", "four")
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from limner.core import InputError
-from limner.data import formats, pictures
-from limner.data.formats.listing import Item
-from limner.data.people import permutation
+from limner.data.people import formats, pictures
+from limner.data.people.formats.listing import Item
+from limner.data.people.source import permutation
 
 MOST = 400
 LINES = 4

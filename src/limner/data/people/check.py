@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from limner.core import InputError, Tokenizer
-from limner.data import duplicates, formats, pictures
-from limner.data.formats.listing import Item, Listing, shown
-from limner.data.report import Finding, Report, Shape, Spread
-from limner.data.splits import divide, fingerprint, fingerprint_of
+from limner.data.people import duplicates, formats, pictures
+from limner.data.people.formats.listing import Item, Listing, shown
+from limner.data.people.report import Finding, Report, Shape, Spread
+from limner.data.people.splits import divide, fingerprint, fingerprint_of
 
 CHUNK = 256
 HALF = 0.5

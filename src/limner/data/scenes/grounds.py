@@ -7,9 +7,9 @@ from functools import lru_cache
 
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from limner.data.scene_dice import Dice
-from limner.data.scene_shapes import COLOURS
-from limner.data.scene_truth import Ground
+from limner.data.scenes.dice import Dice
+from limner.data.scenes.shapes import COLOURS
+from limner.data.scenes.truth import Ground
 
 SIDE = 128
 VARIANTS = 8

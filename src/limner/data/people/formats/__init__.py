@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from limner.core import InputError
-from limner.data.formats import coco, metadata, sidecars, tars
-from limner.data.formats.listing import Caption, Fault, Item, Listing, tree
+from limner.data.people.formats import coco, metadata, sidecars, tars
+from limner.data.people.formats.listing import Caption, Fault, Item, Listing, tree
 
 LAYOUTS = (
     "metadata.jsonl, .csv or .parquet with file_name and text; or NAME.jpg with NAME.txt beside it; "

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from limner.core import InputError, nearest
-from limner.data.formats.listing import Caption, Fault, Item, Listing, decoded, kept, named_split
-from limner.data.pictures import SUFFIXES
+from limner.data.people.formats.listing import Caption, Fault, Item, Listing, decoded, kept, named_split
+from limner.data.people.pictures import SUFFIXES
 
 NAMES = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 Row = tuple[str, Mapping[str, Any] | str]

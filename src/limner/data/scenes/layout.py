@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from limner.data.artwork import Thing
-from limner.data.scene_dice import Dice
-from limner.data.scene_plan import Plan
-from limner.data.scene_truth import Placed
+from limner.data.scenes.artwork import Thing
+from limner.data.scenes.dice import Dice
+from limner.data.scenes.plan import Plan
+from limner.data.scenes.truth import Placed
 
 SIDE = 128
 LOW, MIDDLE, HIGH = 32, 64, 96  # where the centres lie

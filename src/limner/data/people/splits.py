@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO
 
 from limner.core import InputError
-from limner.data.formats.listing import Item
+from limner.data.people.formats.listing import Item
 
 SHARE = 0.05
 MOST = 1000

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from limner.core import InputError
-from limner.data.formats.listing import Caption, Fault, Item, Listing, decoded, kept, named_split
-from limner.data.pictures import FORMATS, SUFFIXES
+from limner.data.people.formats.listing import Caption, Fault, Item, Listing, decoded, kept, named_split
+from limner.data.people.pictures import FORMATS, SUFFIXES
 
 TEXTS = (".txt", ".caption")
 FOREIGN = frozenset({".avif", ".heic", ".heif", ".jxl", ".jp2", ".psd", ".svg", ".tga", ".ico", ".pdf", ".eps"})

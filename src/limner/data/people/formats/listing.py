@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from limner.core import InputError
-from limner.data.pictures import UnreadableError
+from limner.data.people.pictures import UnreadableError
 
 MAX_FILE = 1 << 30
 SPLITS = {

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from limner.data.scene_dice import Dice
-from limner.data.scene_plan import Plan
+from limner.data.scenes.dice import Dice
+from limner.data.scenes.plan import Plan
 
 # In the order of the basic colours: red orange yellow green blue purple pink brown black white gray.
 ORDER = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white", "gray")

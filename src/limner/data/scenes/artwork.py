@@ -18,9 +18,9 @@ from typing import Any
 from PIL import Image
 
 from limner.core import InputError, nearest
-from limner.data.scene_shapes import COLOURS, SHAPES, shape_picture
+from limner.data.scenes.shapes import COLOURS, SHAPES, shape_picture
 
-PACK = Path(__file__).resolve().parents[1] / "assets" / "artwork.zip"
+PACK = Path(__file__).resolve().parents[2] / "assets" / "artwork.zip"
 SIDE = 128
 
 Ink = tuple[tuple[int, int, int, int], ...]

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from limner.data.scene_grounds import NAMED, SHADES, VARIANTS, draw_ground
-from limner.data.scene_truth import Ground
+from limner.data.scenes.grounds import NAMED, SHADES, VARIANTS, draw_ground
+from limner.data.scenes.truth import Ground
 
 
 def pixels(ground: Ground) -> np.ndarray:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 
-from limner.data.artwork import Artwork, Thing
-from limner.data.scene_dice import Dice
-from limner.data.scene_grounds import NAMED, SHADES, VARIANTS, Colour, main_colours
-from limner.data.scene_shapes import COLOURS
-from limner.data.scene_truth import Ground
-from limner.data.scene_words import noun
+from limner.data.scenes.artwork import Artwork, Thing
+from limner.data.scenes.dice import Dice
+from limner.data.scenes.grounds import NAMED, SHADES, VARIANTS, Colour, main_colours
+from limner.data.scenes.shapes import COLOURS
+from limner.data.scenes.truth import Ground
+from limner.data.scenes.words import noun
 
 KINDS = ("single", "shape", "two", "relation", "count", "many", "name", "keywords", "language")
 RELATIONS = {

@@ -13,14 +13,14 @@ import torch
 from PIL import Image
 
 from limner.core import Example, InputError, check, nearest
-from limner.data.artwork import artwork
-from limner.data.scene_captions import english_caption
-from limner.data.scene_dice import Dice
-from limner.data.scene_grounds import draw_ground
-from limner.data.scene_languages import foreign_caption
-from limner.data.scene_layout import lay_out
-from limner.data.scene_plan import KINDS, PRIMARY, draw_plan
-from limner.data.scene_truth import Ground, Placed, Truth
+from limner.data.scenes.artwork import artwork
+from limner.data.scenes.captions import english_caption
+from limner.data.scenes.dice import Dice
+from limner.data.scenes.grounds import draw_ground
+from limner.data.scenes.languages import foreign_caption
+from limner.data.scenes.layout import lay_out
+from limner.data.scenes.plan import KINDS, PRIMARY, draw_plan
+from limner.data.scenes.truth import Ground, Placed, Truth
 
 SIDE = 128
 SPLITS = ("train", "seen", "unseen")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from limner.data.artwork import Thing
-from limner.data.scene_dice import Dice
-from limner.data.scene_layout import Layout
-from limner.data.scene_phrases import (
+from limner.data.scenes.artwork import Thing
+from limner.data.scenes.dice import Dice
+from limner.data.scenes.layout import Layout
+from limner.data.scenes.phrases import (
     COMMANDS,
     EVERY_CORNER,
     GRADIENT,
@@ -21,9 +21,9 @@ from limner.data.scene_phrases import (
     SIZES,
     WHERE,
 )
-from limner.data.scene_plan import Plan
-from limner.data.scene_truth import Ground, Placed
-from limner.data.scene_words import NUMBERS, noun, with_article
+from limner.data.scenes.plan import Plan
+from limner.data.scenes.truth import Ground, Placed
+from limner.data.scenes.words import NUMBERS, noun, with_article
 
 FORMS = {"plain": 34, "opening": 16, "there": 8, "verb": 16, "lead": 8, "command": 6, "long": 4, "short": 8}
 _ARTICLE = re.compile(r"(an?|the|both) ")

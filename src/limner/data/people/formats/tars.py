@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from limner.core import InputError
-from limner.data.formats.listing import Caption, Fault, Item, Listing, kept, named_split
-from limner.data.pictures import SUFFIXES
+from limner.data.people.formats.listing import Caption, Fault, Item, Listing, kept, named_split
+from limner.data.people.pictures import SUFFIXES
 
 MAX_MEMBERS = 1_000_000
 MAX_TEXT = 1 << 20

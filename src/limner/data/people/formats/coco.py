@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from limner.core import InputError
-from limner.data.formats.listing import SPLITS, Caption, Fault, Item, Listing, kept
+from limner.data.people.formats.listing import SPLITS, Caption, Fault, Item, Listing, kept
 
 LOOKED_AT = 100
 

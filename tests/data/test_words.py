@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from limner.data.artwork import artwork
-from limner.data.scene_words import noun, pluralised, with_article
+from limner.data.scenes.artwork import artwork
+from limner.data.scenes.words import noun, pluralised, with_article
 
 
 @pytest.mark.parametrize(

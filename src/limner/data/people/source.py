@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limner.core import Example, InputError
-from limner.data import formats, pictures
-from limner.data.formats.listing import Item, Listing, shown
-from limner.data.splits import divide
+from limner.data.people import formats, pictures
+from limner.data.people.formats.listing import Item, Listing, shown
+from limner.data.people.splits import divide
 
 TOLERATED = 0.2
 JUDGED_AFTER = 100

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from tests.folders import captioned, listed
 from typer.testing import CliRunner
 
+from limner import families
 from limner.cli.data import app
 from limner.core import InputError
 
@@ -32,19 +34,19 @@ def test_check_as_json_is_nothing_but_json(tmp_path):
     captioned(tmp_path, count=50)
     content = json.loads(run("check", tmp_path, "--json", "--size", 32).stdout)
     assert content["counts"]["truncated"] == 1
-    assert content["length"] == "not checked for length: no tokenizer given"
+    assert content["length"] == "0 longer than 40 tokens"
 
 
-def test_check_counts_with_a_tokenizer(tmp_path):
-    from limner.text.bpe import BPE
-
+def test_check_holds_captions_and_sizes_against_the_model(tmp_path, tokenizer):
+    tiny = families.find("flow").presets["tiny"]
+    config = replace(tiny, text=replace(tiny.text, length=3))
+    families.save(tmp_path / "model", families.build("flow", config, tokenizer))
     captioned(tmp_path / "in", count=50)
-    (tmp_path / "tokenizer.json").write_text(BPE.train(["a red circle"], 300).to_json())
-    words = ("check", tmp_path / "in", "--json", "--size", 32, "--tokenizer", tmp_path / "tokenizer.json")
-    assert json.loads(run(*words, "--length", 500).stdout)["counts"]["cut caption"] == 0
-    assert json.loads(run(*words, "--length", 5).stdout)["counts"]["cut caption"] == 49
-    (tmp_path / "tokenizer.json").write_bytes(b"\x80\x04pickle")
-    assert isinstance(run(*words).exception, InputError)
+    words = ("check", tmp_path / "in", "--json")
+    assert json.loads(run(*words).stdout)["counts"]["smaller than the model"] > 0
+    counts = json.loads(run(*words, "--model", tmp_path / "model").stdout)["counts"]
+    assert (counts["cut caption"], counts["smaller than the model"]) == (49, 0)
+    assert isinstance(run(*words, "--model", tmp_path / "in").exception, InputError)
 
 
 def test_preview_writes_a_sheet(tmp_path):

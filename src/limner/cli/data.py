@@ -11,35 +11,40 @@ app = typer.Typer(no_args_is_help=True, help="Look at captioned pictures before 
 
 Data = Annotated[str, typer.Argument(metavar="PATH", help="A folder of captioned pictures, a .tar or a COCO .json.")]
 Size = Annotated[int, typer.Option(min=1, help="The side of the model's pictures, in pixels.")]
+Model = Annotated[
+    str | None, typer.Option(help="Check for this model: a name that `limner models` lists, or a folder.")
+]
 
 
 @app.command()
 def check(
     path: Data,
-    size: Size = 128,
-    length: Annotated[int, typer.Option(min=2, help="How many tokens the model's text encoder reads.")] = 48,
-    tokenizer: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="A model's tokenizer.json, to count with.")
-    ] = None,
+    model: Model = None,
+    size: Annotated[int | None, typer.Option(min=1, help="As --size of training, where it is not the model's.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
-    """Read everything once, change nothing, and report. Exit code 0: clean; 1: findings; 2: nothing usable."""
+    """Read everything once, change nothing, and report. Exit code 0: clean; 1: findings; 2: nothing usable.
+
+    Sizes and the length of captions are held against a model's: the shipped one's unless another is named.
+    """
     import json
 
     from rich.console import Console
     from rich.progress import Progress
 
+    from limner import families
     from limner.data.people.check import check as check_data
     from limner.data.people.report import table
-    from limner.text.bpe import BPE
+    from limner.pipeline import DEFAULT, find_model
 
+    family = families.load(find_model(model or DEFAULT))
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("reading")
         report = check_data(
             path,
-            size=size,
-            tokenizer=BPE.from_json(tokenizer.read_text("utf-8", "replace")) if tokenizer else None,
-            length=length if tokenizer else None,
+            size=size or family.config.image_size,
+            tokenizer=family.tokenizer,
+            length=family.config.text.length,
             watch=lambda done, total: progress.update(task, completed=done, total=total),
         )
     if as_json:

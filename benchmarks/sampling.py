@@ -50,7 +50,7 @@ def plain(family: Flow, request: Request) -> Tensor:
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--model", default="scenes")
+    arguments.add_argument("--model", default="flow-scenes")
     arguments.add_argument("--pictures", type=int, default=16)
     arguments.add_argument("--rounds", type=int, default=5)
     asked = arguments.parse_args()

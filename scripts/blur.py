@@ -1,9 +1,9 @@
 """Draw docs/families/regressor.png: what a regressor makes of captions that several pictures fit.
 
-    python scripts/blur.py [--images 16000]
+    python scripts/blur.py [--images 6000]
 
 Each row is one caption: three of the pictures that it had in training, the mean of them all, and what a small
-regressor, trained on them for some minutes, draws.
+regressor, trained on them for a minute, draws.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from limner.train.recipe import Recipe
 
 ROOT = Path(__file__).parents[1]
 CAPTIONS = {"a bird": "animal-bird", "a clock": "time", "a face": "face-smiling", "some fruit": "food-fruit"}
-SIZE, SHOWN, SCALE = 64, 3, 2
+SIZE, SHOWN, SCALE = 32, 3, 3
 
 
 class Ambiguous:
@@ -54,7 +54,7 @@ def _on_white(picture: Image.Image) -> torch.Tensor:
 def trained(source: Ambiguous, images: int) -> families.Family:
     recipe = Recipe.read(ROOT / "recipes" / "regressor-scenes.toml", [f"train.images={images}"])
     recipe = replace(recipe, samples=replace(recipe.samples, prompts=[]))
-    config = replace(families.find("regressor").presets["tiny"], image_size=SIZE, width=256, narrowest=32)
+    config = replace(families.find("regressor").presets["tiny"], width=128, narrowest=32)
     family = families.build("regressor", config, BPE.train(list(CAPTIONS), 300))
     with tempfile.TemporaryDirectory() as folder:
         for _ in loop.fit(family, source, source, recipe, Path(folder) / "run"):
@@ -64,7 +64,7 @@ def trained(source: Ambiguous, images: int) -> families.Family:
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--images", type=int, default=16_000)
+    arguments.add_argument("--images", type=int, default=6_000)
     arguments.add_argument("--output", type=Path, default=ROOT / "docs" / "families" / "regressor.png")
     asked = arguments.parse_args()
     source = Ambiguous()

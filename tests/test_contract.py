@@ -23,6 +23,7 @@ from torch import Tensor
 from limner import families
 from limner.core import Batch, Family, InputError, Request, Sketch, Step, Tokenizer, parse, unparse
 from limner.pipeline import draw
+from limner.train.machine import Precision
 from limner.train.optimisers import matrices
 
 WITHIN = 2 * 2 / 255  # two of 255 steps, in pixels from -1 to 1
@@ -256,6 +257,20 @@ def test_a_loss_is_random_by_its_generator_alone(trained: Trained) -> None:
             with torch.set_grad_enabled(seed == 1):
                 values.append(step.loss(trained.batch, torch.Generator().manual_seed(0))["loss"].item())
         assert values[0] == pytest.approx(values[1], rel=1e-5)
+
+
+def test_its_losses_can_be_computed_in_bfloat16(trained: Trained) -> None:
+    """As `precision = "bf16"` does: the weights and their gradients stay in float32, the loss is nearly the same."""
+    for step in trained.family.steps():
+        full = step.loss(trained.batch, torch.Generator().manual_seed(0))["loss"]
+        with Precision(torch.device("cpu"), "bf16").autocast():
+            half = step.loss(trained.batch, torch.Generator().manual_seed(0))["loss"]
+        half.backward()
+        gradients = [parameter.grad for parameter in step.parameters if parameter.grad is not None]
+        assert gradients
+        assert all(one.dtype == torch.float32 and one.isfinite().all() for one in gradients)
+        trained.family.zero_grad()
+        assert half.item() == pytest.approx(full.item(), rel=0.1, abs=0.01)
 
 
 def test_it_overfits_one_batch(trained: Trained) -> None:

@@ -22,7 +22,7 @@ from torch import Generator, Tensor, nn
 
 from limner.codecs.klt import KLT
 from limner.core import Batch, Family, InputError, Request, Sketch, Step, Tokenizer, check, seeded
-from limner.nn.blocks import ParallelBlock, Rotation, TimeFeatures
+from limner.nn.blocks import HeadNorm, ParallelBlock, Rotation, TimeFeatures
 from limner.process.guidance import guide
 from limner.process.rectified import Wiener, logit_normal, mix, spread_over, times
 from limner.process.samplers import SOLVERS
@@ -134,7 +134,7 @@ class Denoiser(nn.Module):
         self.time = TimeFeatures(width)
         self.rotation = Rotation(side, head=width // config.heads)
         self.readers = nn.ModuleList(nn.Linear(config.text.width, 2 * width, bias=False) for _ in range(config.depth))
-        self.key_norms = nn.ModuleList(nn.RMSNorm(width // config.heads) for _ in range(config.depth))
+        self.key_norms = nn.ModuleList(HeadNorm(width // config.heads) for _ in range(config.depth))
         self.blocks = nn.ModuleList(
             ParallelBlock(width, heads=config.heads, hidden=config.hidden) for _ in range(config.depth)
         )

@@ -24,8 +24,8 @@ class ParallelBlock(nn.Module):
         self.heads, self.sizes = heads, (3 * width, hidden, hidden)
         self.norm = nn.RMSNorm(width)
         self.into = nn.Linear(width, sum(self.sizes), bias=False)
-        self.query_norm = nn.RMSNorm(width // heads)
-        self.key_norm = nn.RMSNorm(width // heads)
+        self.query_norm = HeadNorm(width // heads)
+        self.key_norm = HeadNorm(width // heads)
         self.out = nn.Linear(width + hidden, width, bias=False)
 
     def forward(
@@ -42,6 +42,13 @@ class ParallelBlock(nn.Module):
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         attended = rearrange(attended, "B H N D -> B N (H D)")
         return x + self.out(torch.cat([attended, F.silu(gate) * up], dim=-1))
+
+
+class HeadNorm(nn.RMSNorm):
+    """RMSNorm in its input's own precision: under autocast, torch has no fused one for two."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
 
 
 class Rotation(nn.Module):

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from limner.core import TextFeatures, Tokenizer, check
 from limner.nn.blocks import ParallelBlock
 
-ROUND = 16  # tokens: compiled code then meets few lengths of text,
-ROWS = 4  # and few numbers of rows
+ROUND = 16  # tokens: compiled code then meets few lengths of text
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +67,10 @@ class TextTransformer(nn.Module):
     def encode(self, ids: Tensor, mask: Tensor) -> Tensor:
         """(B, L) ids to (B, L, W), zero where `mask` is False."""
         row, column, owner = _packing(mask, self.length)
-        rows = -(-(int(row[-1]) + 1) // ROWS) * ROWS
-        x = self.place.new_zeros((rows, self.length, self.place.shape[1]))
+        page = (int(row[-1]) + 1, self.length)
+        x = self.place.new_zeros((*page, self.place.shape[1]))
         x[row, column] = self.embed(ids[mask]) + self.place[mask.nonzero()[:, 1]]
-        owners = owner.new_full((rows, self.length), -1)
+        owners = owner.new_full(page, -1)
         owners[row, column] = owner
         seen = (owners[:, :, None] == owners[:, None, :])[:, None]
         for block in self.blocks:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from limner import families
-from limner.core import Family, InputError, Source, Tokenizer, unparse
+from limner.core import Family, InputError, Source, Tokenizer, parse, unparse
 from limner.data import open_source
 from limner.data.people import Pictures
 from limner.data.scenes import Scenes
@@ -19,6 +19,7 @@ from limner.text.bpe import BPE
 from limner.train import loop, machine
 from limner.train.folder import RunFolder
 from limner.train.recipe import Recipe, amend
+from limner.train.state import copy_tensors, persistent
 
 Say = Callable[[str], None]
 
@@ -45,14 +46,17 @@ class Run:
 
 
 def resolve(order: Order) -> Recipe:
-    """The recipe with what was typed, and every default written out. A trained model brings its own config."""
+    """The recipe with what was typed, and every default written out.
+
+    Where there is a trained model, its config stands in for the preset's.
+    """
     recipe = Recipe.read(order.recipe, order.changes)
     if order.data is not None:
         mix = recipe.data.mix if order.data == "scenes" else {}  # a mix is for scenes alone
         recipe = replace(recipe, data=replace(recipe.data, source=order.data, mix=mix))
     config = _config(recipe, str(order.recipe))
     if order.start is not None:
-        config = _trained(order.start, recipe).config
+        config = amend(_trained(order.start, recipe).config, recipe.model.config, f"{order.recipe}: model.config")
     knobs = amend(families.find(recipe.model.family).Knobs(), recipe.samples.knobs, f"{order.recipe}: samples.knobs")
     return replace(
         recipe,
@@ -67,10 +71,10 @@ def prepare(order: Order, say: Say) -> Run:
     recipe, folder = resolve(order), RunFolder(order.out)
     folder.check_resumable() if order.resume else folder.check_fresh()
     if order.resume:
-        recipe = _resumed(recipe, folder, say)
+        recipe = _resumed(recipe, Recipe.read(order.recipe, order.changes).model.config, folder, say)
     source, validation = _sources(recipe)
     if order.start is not None and not order.resume:
-        family = _trained(order.start, recipe)
+        family = _fitted(_trained(order.start, recipe), recipe, order.start)
     else:
         tokenizer = _kept_tokenizer(folder) if order.resume else _learnt_tokenizer(recipe, source, say)
         family = families.build(recipe.model.family, recipe.model.config, tokenizer)
@@ -115,6 +119,15 @@ def _trained(model: str, recipe: Recipe) -> Family:
     return family
 
 
+def _fitted(family: Family, recipe: Recipe, where: str) -> Family:
+    """The trained family under the recipe's config: what changes no weight's shape may be changed."""
+    if unparse(family.config) == recipe.model.config:
+        return family
+    fresh = families.build(recipe.model.family, recipe.model.config, family.tokenizer)
+    copy_tensors(persistent(fresh), persistent(family), where=find_model(where))
+    return fresh
+
+
 def _kept_tokenizer(folder: RunFolder) -> Tokenizer:
     try:
         return load_tokenizer(folder.tokenizer.read_text(encoding="utf-8"))
@@ -135,12 +148,15 @@ def _captions(source: Source, most: int) -> Iterator[str]:
     return itertools.islice(source.captions(), most)
 
 
-def _resumed(recipe: Recipe, folder: RunFolder, say: Say) -> Recipe:
-    """A resumed run keeps its model; for the rest it goes by what is asked for now, and says what is new."""
+def _resumed(recipe: Recipe, changes: Mapping[str, Any], folder: RunFolder, say: Say) -> Recipe:
+    """A resumed run keeps its model but for `changes` to the config; for the rest it goes by what is asked for now, and
+    says what is new."""
     before = Recipe.read(folder.recipe)
     if before.model.family != recipe.model.family:
         raise InputError(f'{folder.path} holds a run of family "{before.model.family}", not "{recipe.model.family}"')
-    recipe = replace(recipe, model=before.model)
+    kind = families.find(recipe.model.family)
+    config = amend(parse(kind.Config, before.model.config, f"{folder.recipe}: model.config"), changes, "model.config")
+    recipe = replace(recipe, model=replace(before.model, config=unparse(config)))
     old, new = _flat(unparse(before)), _flat(unparse(recipe))
     for key in sorted(old.keys() | new.keys()):
         if old.get(key) != new.get(key):

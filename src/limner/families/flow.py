@@ -40,8 +40,8 @@ class Config:
     hidden: int = 640  # of the SwiGLU in each block
     text: TextConfig = field(default_factory=TextConfig)
     dropped: float = 0.1  # share of captions replaced by the empty one, for guidance
-    time_mean: float = 1.0  # of the logit-normal training times
-    time_spread: float = 1.4
+    time_mean: float = 2.0  # of the logit-normal training times
+    time_spread: float = 1.8
     emphasis: float = 0.5  # 0: the loss is the pixels'; 1: every latent counts alike
 
     def __post_init__(self) -> None:
@@ -57,7 +57,7 @@ class Config:
 class Knobs:
     steps: int = 20  # network evaluations, each with and without text where guidance acts
     guidance: float = 3.0  # 1 is none
-    guidance_from: float = 0.0  # guidance acts at times t within [from, until] (Kynkaanniemi et al. 2024)
+    guidance_from: float = 0.7  # guidance acts at times t within [from, until] (Kynkaanniemi et al. 2024)
     guidance_until: float = 1.0
     shift: float = 3.0  # above 1 spends more steps near noise
     solver: Literal["euler", "dpm++2m"] = "dpm++2m"

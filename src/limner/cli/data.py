@@ -20,7 +20,7 @@ Model = Annotated[
 def check(
     path: Data,
     model: Model = None,
-    size: Annotated[int | None, typer.Option(min=1, help="As --size of training, where it is not the model's.")] = None,
+    size: Annotated[int | None, typer.Option(min=1, help="Instead of the side of the model's pictures.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
     """Read everything once, change nothing, and report. Exit code 0: clean; 1: findings; 2: nothing usable.

@@ -102,12 +102,12 @@ def test_what_keeps_the_weights_shapes_may_be_changed_later(
     """When a run is resumed and when another starts from its model; anything else is refused."""
     out, again = str(tmp_path / "run"), str(tmp_path / "again")
     assert main([*command, "--out", out, "--set", "train.images=8"]) == 0
-    assert main([*command, "--out", out, "--resume", "--set", "model.config.time_mean=2.0"]) == 0
-    assert "From here on model.config.time_mean = 2.0" in capsys.readouterr().err
-    assert families.load(tmp_path / "run" / "model").config.time_mean == 2.0
+    assert main([*command, "--out", out, "--resume", "--set", "model.config.time_mean=3.5"]) == 0
+    assert "From here on model.config.time_mean = 3.5" in capsys.readouterr().err
+    assert families.load(tmp_path / "run" / "model").config.time_mean == 3.5
     assert main([*command, "--out", again, "--from", out, "--set", "model.config.time_spread=0.5"]) == 0
     config = families.load(tmp_path / "again" / "model").config
-    assert (config.time_mean, config.time_spread) == (2.0, 0.5)
+    assert (config.time_mean, config.time_spread) == (3.5, 0.5)
     capsys.readouterr()
     for start in (["--out", out, "--resume"], ["--out", str(tmp_path / "third"), "--from", out]):
         assert main([*command, *start, "--set", "model.config.hidden=16", "--set", "train.images=64"]) == 2

@@ -131,21 +131,21 @@ def test_every_flipped_bit_is_found(tmp_path):
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "manifest.json", "model.safetensors"])
 def test_a_missing_file_is_named(tmp_path, name):
     (write(tmp_path / "model") / name).unlink()
-    refused(tmp_path / "model", name)
+    assert refused(tmp_path / "model", name)
 
 
 def test_what_is_no_model_folder_is_told_apart(tmp_path):
-    refused(tmp_path / "absent", "absent", "does not exist")
+    assert refused(tmp_path / "absent", "absent", "does not exist")
     (tmp_path / "empty").mkdir()
-    refused(tmp_path / "empty", "no config.json")
-    refused(write(tmp_path / "model") / "model.safetensors", "name the model's folder")
+    assert refused(tmp_path / "empty", "no config.json")
+    assert refused(write(tmp_path / "model") / "model.safetensors", "name the model's folder")
 
 
 def test_numbers_that_are_not_finite_are_refused(tmp_path):
     for number, dtype in ((float("nan"), torch.float32), (float("inf"), torch.float16), (-np.inf, torch.bfloat16)):
         bad = torch.ones(5, dtype=dtype)
         bad[3] = number
-        refused(write(tmp_path / "model", tensors={"good": torch.ones(2), "bad": bad}), "bad", "not finite")
+        assert refused(write(tmp_path / "model", tensors={"good": torch.ones(2), "bad": bad}), "bad", "not finite")
 
 
 @pytest.mark.parametrize(
@@ -162,14 +162,14 @@ def test_a_forged_manifest_leads_nowhere(tmp_path, changes, words):
     body = {key: value for key, value in json.loads(path.read_bytes()).items() if key != "sha256"} | changes
     own = hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
     path.write_text(json.dumps({**body, "sha256": own}))
-    refused(tmp_path / "model", words)
+    assert refused(tmp_path / "model", words)
 
 
 def test_a_tensor_in_two_shards_is_refused(tmp_path):
     path = write(tmp_path / "model", tensors={"a": torch.ones(9), "b": torch.ones(9)}, shard_bytes=36)
     first, second = (path / name for name in store.describe(path).weights)
     shutil.copy(first, second)
-    refused(path, second.name, "another shard")
+    assert refused(path, second.name, "another shard")
 
 
 # ---------------------------------------------------------------------------------------------------

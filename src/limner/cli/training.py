@@ -124,7 +124,10 @@ def _fitted(family: Family, recipe: Recipe, where: str) -> Family:
     if unparse(family.config) == recipe.model.config:
         return family
     fresh = families.build(recipe.model.family, recipe.model.config, family.tokenizer)
-    copy_tensors(persistent(fresh), persistent(family), where=find_model(where))
+    try:
+        copy_tensors(persistent(fresh), persistent(family), where=find_model(where))
+    except InputError as error:
+        raise InputError(f"{error}; leave out of model.config what changes the shape of a weight") from None
     return fresh
 
 

@@ -1,10 +1,12 @@
 """Training speed: the trainer against a plain loop of the same network, same batch, same data.
 
-    python benchmarks/training.py [--rounds 3] [--seconds 30] [--batch 128]
+    python benchmarks/training.py [--rounds 3] [--seconds 30] [--batch 128] [--kept 0.25]
 
-The plain loop is fp32, eager, one AdamW over everything, the process's default allocator and threads, each batch made
-when it is needed. Ours is what `limner train` does. Each round runs both, each in a process of its own, one
-after the other; a figure is the median of its rounds and the ratio is of the medians.
+The plain loop is fp32, eager, one AdamW over everything, every token of every picture, the process's default
+allocator and threads, each batch made when it is needed. Ours is what `limner train` does with the recipe, which
+computes a share of the tokens (process/thinning.py); with `--kept 1` it computes them all, and what is left is the
+trainer's own part. Each round runs both, each in a process of its own, one after the other; a figure is the median of
+its rounds and the ratio is of the medians. What a step over fewer tokens teaches is docs/LOG.md's question.
 """
 
 from __future__ import annotations
@@ -26,33 +28,38 @@ def main() -> None:
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--seconds", type=float, default=30.0)
     arguments.add_argument("--batch", type=int, default=128)
+    arguments.add_argument("--kept", type=float, help="share of the tokens in ours; the recipe's if not given")
     arguments.add_argument("--one", choices=("plain", "ours"))
     asked = arguments.parse_args()
-    if asked.one:
-        print(json.dumps((plain if asked.one == "plain" else ours)(asked.batch, asked.seconds)))
+    if asked.one == "plain":
+        print(json.dumps(plain(asked.batch, asked.seconds)))
+        return
+    if asked.one == "ours":
+        print(json.dumps(ours(asked.batch, asked.seconds, asked.kept)))
         return
     speeds: dict[str, list[float]] = {"plain": [], "ours": []}
     for _ in range(asked.rounds):
         for name, found in speeds.items():
             command = [sys.executable, __file__, "--one", name, "--seconds", str(asked.seconds)]
             command += ["--batch", str(asked.batch)]
+            command += [] if asked.kept is None else ["--kept", str(asked.kept)]
             found.append(json.loads(subprocess.run(command, check=True, capture_output=True).stdout.splitlines()[-1]))
             print(f"{name:>6}: {found[-1]:7.1f} images a second", flush=True)
     medians = {name: statistics.median(found) for name, found in speeds.items()}
     print(json.dumps({**medians, "ratio": medians["ours"] / medians["plain"]}))
 
 
-def parts(batch: int):
+def parts(batch: int, kept: float | None):
     from limner import families
-    from limner.core import parse
     from limner.data import open_source
     from limner.text.bpe import BPE
-    from limner.train.recipe import Recipe
+    from limner.train.recipe import Recipe, amend
 
     recipe = Recipe.read(RECIPE)
     recipe = replace(recipe, train=replace(recipe.train, batch=batch))
     kind = families.find(recipe.model.family)
-    config = parse(kind.Config, recipe.model.config, "recipe") if recipe.model.config else kind.presets["base"]
+    config = amend(kind.presets[recipe.model.preset], recipe.model.config, "recipe")
+    config = config if kept is None else replace(config, kept=kept)
     source = open_source("scenes", size=config.image_size, mix=recipe.data.mix)
     tokenizer = BPE.train((source.truth(index).caption for index in range(10_000)), recipe.text.vocabulary)
     return families.build(recipe.model.family, config, tokenizer), source, recipe
@@ -63,7 +70,7 @@ def plain(batch: int, seconds: float) -> float:
 
     from limner.core import Batch
 
-    family, source, _ = parts(batch)
+    family, source, _ = parts(batch, kept=1.0)
     family.calibrate(Batch.of([source[index] for index in range(256)]))
     optimizer = torch.optim.AdamW(family.parameters(), lr=1e-4)
     generator = torch.Generator().manual_seed(0)
@@ -79,13 +86,13 @@ def plain(batch: int, seconds: float) -> float:
     return _rate(step, batch, seconds)
 
 
-def ours(batch: int, seconds: float) -> float:
+def ours(batch: int, seconds: float, kept: float | None) -> float:
     import tempfile
 
     from limner.train import loop, machine
 
     machine.prepare()
-    family, source, recipe = parts(batch)
+    family, source, recipe = parts(batch, kept)
     with tempfile.TemporaryDirectory() as folder:
         run = loop.fit(family, source, source, recipe, Path(folder) / "run")
         for _ in range(3):  # compiles

@@ -9,6 +9,7 @@ import torch
 
 from limner.core import Batch, InputError, Request, Sketch
 from limner.families.flow import Config, Flow, Knobs
+from limner.process.thinning import Kept
 from limner.text.bpe import BPE
 
 CAPTIONS = ["a red circle", "two dogs on a beach", "a blue sky", ""]
@@ -61,7 +62,7 @@ def test_a_text_is_read_the_same_beside_a_longer_one(flow: Flow) -> None:
 def test_guidance_outside_its_interval_costs_one_evaluation(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
     rows: list[int] = []
     forward = flow.denoiser.forward
-    monkeypatch.setattr(flow.denoiser, "forward", lambda x, t, memory: rows.append(len(x)) or forward(x, t, memory))
+    monkeypatch.setattr(flow.denoiser, "forward", lambda x, t, *rest: rows.append(len(x)) or forward(x, t, *rest))
     drawn(flow, request(guidance=3.0, guidance_from=0.5, guidance_until=0.9, shift=1.0))
     assert rows == [1, 2, 2, 1]
 
@@ -96,3 +97,28 @@ def test_what_cannot_be_drawn_is_refused(flow: Flow) -> None:
         Knobs(steps=-3)
     with pytest.raises(InputError, match="image_size = 100 does not divide"):
         Config(image_size=100)
+
+
+def test_kept_tokens_stand_for_all_in_the_loss() -> None:
+    """A network that says nothing yet has the same loss in expectation, whatever share of the tokens it computes."""
+    thin = Flow(replace(Flow.presets["tiny"], kept=0.25), BPE.train(CAPTIONS, 300))
+    batch = Batch(torch.rand(64, 3, 32, 32) * 2 - 1, [""] * 64)
+    thin.calibrate(batch)
+    full = Flow(Flow.presets["tiny"], thin.tokenizer)
+    full.load_state_dict(thin.state_dict())
+
+    def loss(flow: Flow) -> float:
+        generator = torch.Generator().manual_seed(0)
+        return sum(flow.loss(batch, generator)["loss"].item() for _ in range(40)) / 40
+
+    assert loss(thin) == pytest.approx(loss(full), rel=0.02)
+
+
+def test_each_kept_token_is_denoised_as_in_the_whole_picture(flow: Flow) -> None:
+    """With every place kept, in whatever order, the answer is the whole picture's."""
+    x, t, memory = torch.randn(2, 48, 4, 4), torch.tensor([0.3, 0.9]), flow.remember(["a red circle", ""])
+    places = torch.stack([torch.randperm(16), torch.randperm(16)])
+    kept = Kept(places, torch.ones(2, 16))
+    torch.testing.assert_close(
+        flow.predict(kept.of(x), t, memory, kept), kept.of(flow.predict(x, t, memory)), atol=1e-4, rtol=1e-4
+    )

@@ -26,6 +26,7 @@ from limner.nn.blocks import HeadNorm, ParallelBlock, Rotation, TimeFeatures
 from limner.process.guidance import guide
 from limner.process.rectified import Wiener, logit_normal, mix, spread_over, times
 from limner.process.samplers import SOLVERS
+from limner.process.thinning import Kept, centred, keep
 from limner.text.transformer import TextConfig, TextTransformer
 
 
@@ -43,6 +44,7 @@ class Config:
     time_mean: float = 2.0  # of the logit-normal training times
     time_spread: float = 1.8
     emphasis: float = 0.5  # 0: the loss is the pixels'; 1: every latent counts alike
+    kept: float = 1.0  # share of a picture's tokens that a training step computes (process/thinning.py)
 
     def __post_init__(self) -> None:
         check(
@@ -51,6 +53,7 @@ class Config:
         )
         check(self.width % (4 * self.heads) == 0, f"width = {self.width} must divide by 4 * heads = {4 * self.heads}")
         check(0.0 <= self.dropped < 1.0, f"dropped = {self.dropped} is not a share from 0 up to 1")
+        check(0.0 < self.kept <= 1.0, f"kept = {self.kept} is not a share above 0; 1 keeps every token")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,16 +157,29 @@ class Denoiser(nn.Module):
         keys, values = rearrange(page, "B L N two H D -> two B N H L D")
         return Memory(keys, values, mask)
 
-    def forward(self, x: Tensor, t: Tensor, memory: Memory) -> Tensor:
-        """(B, C, h, w) of unit variance and t (B,) to the same shape."""
-        seen = F.pad(memory.mask, (len(self.place), 0), value=True)[:, None, None, :]
-        h = self.into(rearrange(x, "B C h w -> B (h w) C")) + self.place + self.time(t)[:, None]
+    def forward(self, x: Tensor, t: Tensor, memory: Memory, kept: Kept | None = None) -> Tensor:
+        """(B, C, h, w) of unit variance and t (B,) to the same shape; with `kept`, (B, C, 1, K) of those places."""
+        place = self.place if kept is None else self.place[kept.places]
+        turn = self.rotation.at(None if kept is None else kept.places)
+        mask = _mask(memory, x.shape[2] * x.shape[3], kept)
+        h = self.into(rearrange(x, "B C h w -> B (h w) C")) + place + self.time(t)[:, None]
         for number, block in enumerate(self.blocks):
-            h = block(h, rotation=self.rotation, memory=(memory.keys[:, number], memory.values[:, number]), mask=seen)
+            h = block(h, turn=turn, memory=(memory.keys[:, number], memory.values[:, number]), mask=mask)
         return rearrange(self.out(self.norm(h)), "B (h w) C -> B C h w", h=x.shape[2])
 
 
+def _mask(memory: Memory, tokens: int, kept: Kept | None) -> Tensor:
+    """What an image token attends to, (B, 1, 1, N + L): every image token and the text's; kept ones by their weight."""
+    seen = F.pad(memory.mask, (tokens, 0), value=True)
+    if kept is not None:
+        scores = F.pad(-kept.odds.log(), (0, memory.mask.shape[1]))
+        seen = scores.masked_fill(~seen, -math.inf)
+    return seen[:, None, None, :]
+
+
 class Flow(Family):
+    interest: Tensor
+
     Config = Config
     Knobs = Knobs
     presets: ClassVar[dict[str, Config]] = {"base": Config()}
@@ -177,6 +193,7 @@ class Flow(Family):
         self.codec = KLT(patch=config.patch, channels=config.channels)
         self.text = TextTransformer(config.text, tokenizer)
         self.denoiser = Denoiser(config)
+        self.register_buffer("interest", centred(config.image_size // config.patch), persistent=False)
         self.initialise()
 
     def initialise(self) -> None:
@@ -209,14 +226,20 @@ class Flow(Family):
         """The squared error of velocity, |x0' - x0|^2 / t^2, as t is at least 0.05; each latent by its weight."""
         config, count = self.config, len(batch)
         x0 = self.codec.encode(batch.images)
+        kept = None
+        if config.kept < 1.0:
+            kept = keep(self.interest, share=config.kept, rows=count, generator=generator)
+            x0 = kept.of(x0)
         t = logit_normal(count, mean=config.time_mean, spread=config.time_spread, generator=generator).to(x0.device)
         eps = torch.randn(x0.shape, generator=generator).to(x0.device)
         dropped = torch.rand(count, generator=generator) < config.dropped
         texts = ["" if drop else caption for drop, caption in zip(dropped.tolist(), batch.captions, strict=True)]
-        error = self.predict(mix(x0, eps, t), t, self.remember(texts)) - x0
+        error = self.predict(mix(x0, eps, t), t, self.remember(texts), kept) - x0
         error = error / spread_over(t.clamp(min=0.05), error)
-        per_picture = (error.square() * self._weights()).mean(dim=(1, 2, 3))
-        return {"loss": per_picture.mean(), "velocity": error.detach().square().mean()}
+        squares = error.square() * self._weights()
+        if kept is not None:
+            squares = squares * kept.weights(len(self.denoiser.place))
+        return {"loss": squares.mean(), "velocity": error.detach().square().mean()}
 
     def _weights(self) -> Tensor:
         weights = self.codec.spread ** (-2.0 * self.config.emphasis)
@@ -228,10 +251,10 @@ class Flow(Family):
         features = self.text(texts)
         return self.denoiser.remember(features.tokens, features.mask)
 
-    def predict(self, x: Tensor, t: Tensor, memory: Memory) -> Tensor:
-        """x0 (B, C, h, w) from x_t and t (B,)."""
+    def predict(self, x: Tensor, t: Tensor, memory: Memory, kept: Kept | None = None) -> Tensor:
+        """x0 (B, C, h, w) from x_t and t (B,), of the `kept` places where they are given."""
         wiener = Wiener(t, self.codec.spread)
-        output: Tensor = self.denoiser(wiener.shrink * x, t, memory)
+        output: Tensor = self.denoiser(wiener.shrink * x, t, memory, kept)
         return wiener.keep * x + wiener.left * output
 
     # -- drawing -----------------------------------------------------------------------------------

@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+Turn = tuple[Tensor, Tensor]  # cosines and sines, (N, D / 2) for all alike or (B, 1, N, D / 2)
+
 
 class ParallelBlock(nn.Module):
     """Attention and SwiGLU side by side on one norm, each way one matrix product (ViT-22B, Dehghani et al. 2023).
@@ -29,14 +31,14 @@ class ParallelBlock(nn.Module):
         self.out = nn.Linear(width + hidden, width, bias=False)
 
     def forward(
-        self, x: Tensor, *, rotation: Rotation | None, memory: tuple[Tensor, Tensor] | None, mask: Tensor | None
+        self, x: Tensor, *, turn: Turn | None, memory: tuple[Tensor, Tensor] | None, mask: Tensor | None
     ) -> Tensor:
         """`x` (B, N, W); `memory` keys and values (B, H, M, D); `mask` for (B, H, N, N + M), True where seen."""
         qkv, gate, up = self.into(self.norm(x)).split(self.sizes, dim=-1)
         query, key, value = rearrange(qkv, "B N (three H D) -> three B H N D", three=3, H=self.heads)
         query, key = self.query_norm(query), self.key_norm(key)
-        if rotation is not None:
-            query, key = rotation(query), rotation(key)
+        if turn is not None:
+            query, key = rotate(query, turn), rotate(key, turn)
         if memory is not None:
             key, value = torch.cat([key, memory[0]], dim=2), torch.cat([value, memory[1]], dim=2)
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
@@ -65,10 +67,18 @@ class Rotation(nn.Module):
         self.register_buffer("cosine", angle.cos(), persistent=False)
         self.register_buffer("sine", angle.sin(), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, H, N, D) to the same shape: channel pairs (i, i + D/2) are turned by their angle."""
-        left, right = x.chunk(2, dim=-1)
-        return torch.cat([left * self.cosine - right * self.sine, right * self.cosine + left * self.sine], dim=-1)
+    def at(self, places: Tensor | None) -> Turn:
+        """The angles of all places in their order, or of those that each picture names, (B, N)."""
+        if places is None:
+            return self.cosine, self.sine
+        return self.cosine[places][:, None], self.sine[places][:, None]
+
+
+def rotate(x: Tensor, turn: Turn) -> Tensor:
+    """(B, H, N, D) to the same shape: channel pairs (i, i + D/2) are turned by their angle."""
+    cosine, sine = turn
+    left, right = x.chunk(2, dim=-1)
+    return torch.cat([left * cosine - right * sine, right * cosine + left * sine], dim=-1)
 
 
 class TimeFeatures(nn.Module):

@@ -74,7 +74,7 @@ class TextTransformer(nn.Module):
         owners[row, column] = owner
         seen = (owners[:, :, None] == owners[:, None, :])[:, None]
         for block in self.blocks:
-            x = block(x, rotation=None, memory=None, mask=seen)
+            x = block(x, turn=None, memory=None, mask=seen)
         out = x.new_zeros((*mask.shape, x.shape[-1]))
         out[mask] = self.norm(x[row, column])
         return out

@@ -225,11 +225,11 @@ class Flow(Family):
     def loss(self, batch: Batch, generator: Generator) -> dict[str, Tensor]:
         """The squared error of velocity, |x0' - x0|^2 / t^2, as t is at least 0.05; each latent by its weight."""
         config, count = self.config, len(batch)
-        x0 = self.codec.encode(batch.images)
-        kept = None
+        patches, kept = self.codec.cut(batch.images), None
         if config.kept < 1.0:
             kept = keep(self.interest, share=config.kept, rows=count, generator=generator)
-            x0 = kept.of(x0)
+            patches = kept.of(patches)
+        x0 = self.codec.project(patches)
         t = logit_normal(count, mean=config.time_mean, spread=config.time_spread, generator=generator).to(x0.device)
         eps = torch.randn(x0.shape, generator=generator).to(x0.device)
         dropped = torch.rand(count, generator=generator) < config.dropped

@@ -18,10 +18,10 @@ class ExtractorId:
 
     name: str
     hash: str = ""
-    resize: str = "none"
+    resize: str = ""
 
     def __str__(self) -> str:
-        return " ".join(part for part in (self.name, self.hash[:12], f"({self.resize})") if part)
+        return " ".join(part for part in (self.name, self.hash[:12], self.resize and f"({self.resize})") if part)
 
 
 class Extractor(Protocol):

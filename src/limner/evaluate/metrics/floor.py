@@ -52,6 +52,9 @@ def _population(eigenvalues: Tensor, m: int) -> tuple[Tensor, Tensor, bool]:
     for _ in range(ROUNDS):
         h = (eigenvalues / (eigenvalues + z[:, None])).sum(1)
         old, z = z, (z + 1j * s * (1 - h / (m - 1))) / 2
-    lost = ((z - old).abs() > CONVERGED * z.abs()).nonzero()
+        moves = (z - old).abs() > CONVERGED * z.abs()
+        if not moves.any():
+            break
+    lost = moves.nonzero()
     first = int(lost.max()) + 1 if len(lost) else 0
     return s[first:], h[first:], first > 0

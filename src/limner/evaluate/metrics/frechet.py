@@ -26,36 +26,46 @@ def frechet_distance(generated: Features, real: Features, *, bootstrap: Bootstra
     comparable("Frechet distance", generated, real)
     for one in (generated, real):
         enough("Frechet distance", one, 2)
-    reference = Reference(real.double)
+    reference = _Reference(real.double)
+    drawn = _Drawn(generated.double - reference.mean, reference)
     floor = noise_floor(reference.eigenvalues, len(generated), len(real))
-    rows = generated.double
 
     def statistic(counts: Tensor) -> Tensor:
-        return torch.stack([reference.distance(rows, times) for times in counts])
+        return torch.stack([drawn.distance(times) for times in counts])
 
     return scored("Frechet distance", statistic, generated, bootstrap=bootstrap, reference=len(real), floor=floor)
 
 
-class Reference:
-    """The real pictures' mean and covariance, decomposed once for all resamples."""
+class _Reference:
+    """The real pictures' mean (D,), and their covariance as its eigenvalues and a factor (D, R), F F' = S2."""
 
     def __init__(self, rows: Tensor) -> None:
         self.mean = rows.mean(0)
         centred = rows - self.mean
-        covariance = centred.T @ centred / (len(rows) - 1)
-        values, vectors = torch.linalg.eigh(covariance)
+        values, vectors = torch.linalg.eigh(centred.T @ centred / (len(rows) - 1))
         self.eigenvalues = values.clamp_min(0)
-        self.trace = self.eigenvalues.sum()
         kept = values > NULL * values[-1]
-        self.factor = vectors[:, kept] * values[kept].sqrt()  # (D, R)
+        self.factor = vectors[:, kept] * values[kept].sqrt()
 
-    def distance(self, rows: Tensor, counts: Tensor) -> Tensor:
-        """From `rows` (N, D), each as often as `counts` (N,) says; a number."""
-        rows, counts = rows[counts > 0], counts[counts > 0]
+
+class _Drawn:
+    """The generated rows (N, D), from the reference's mean, with all done once that no resample changes."""
+
+    def __init__(self, rows: Tensor, reference: _Reference) -> None:
+        self.rows, self.squares = rows, rows.square().sum(1)
+        self.projected = rows @ reference.factor  # (N, R)
+        self.trace = reference.eigenvalues.sum()
+
+    def distance(self, counts: Tensor) -> Tensor:
+        """With each row as often as `counts` (N,) says; a number."""
         total = counts.sum()
-        mean = counts @ rows / total
-        weighted = (rows - mean) * (counts / (total - 1)).sqrt()[:, None]  # its Gram matrix is the covariance
-        across = weighted @ self.factor  # (N, R)
-        gram = across.T @ across if across.shape[0] > across.shape[1] else across @ across.T
-        overlap = torch.linalg.eigvalsh(gram).clamp_min(0).sqrt().sum()
-        return (mean - self.mean).square().sum() + weighted.square().sum() + self.trace - 2 * overlap
+        shift = (counts @ self.rows / total).square().sum()
+        trace = (counts @ self.squares - total * shift) / (total - 1)
+        return shift + trace + self.trace - 2 * self._overlap(counts[counts > 0], self.projected[counts > 0])
+
+    def _overlap(self, counts: Tensor, rows: Tensor) -> Tensor:
+        """tr (S1 S2)^(1/2), by the smaller of the two Gram matrices that have these eigenvalues."""
+        total = counts.sum()
+        rows = (rows - counts @ rows / total) * (counts / (total - 1)).sqrt()[:, None]
+        gram = rows.T @ rows if len(rows) > rows.shape[1] else rows @ rows.T
+        return torch.linalg.eigvalsh(gram).clamp_min(0).sqrt().sum()

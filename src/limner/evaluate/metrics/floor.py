@@ -1,13 +1,15 @@
 """What a Frechet distance is between two finite samples of one distribution: its noise floor, in closed form.
 
-To first order in 1/n, for Gaussian features whose covariance has eigenvalues l (n and m pictures),
+To first order in 1/n, with l the eigenvalues of the covariance and x the features in its axes (n and m pictures),
 
-    E = (1/n + 1/m) (sum_i l_i + sum_i l_i / 4 + J / 2),    J = sum_ij l_i l_j / (l_i + l_j):
+    E = (1/n + 1/m) (sum_i l_i + C),    C = sum_ij (E[x_i^2 x_j^2] - d_ij l_i^2) / (2 (l_i + l_j)):
 
-the means' share, and that of the covariances, from the Bures metric's second order and the Wishart variances. J
-must not be taken from the sample's own eigenvalues, which are spread out by the noise: at n = 2 D it would be a
-fifth too small. With the population's h(z) = sum_i l_i / (l_i + z) it is the integral of |h(is)|^2 / pi over s > 0
-(Parseval), and the sample's h tells the population's (Marchenko and Pastur, 1967; Silverstein, 1995):
+the means' share, and the covariances', which is the Bures metric's second order over the variance of their
+entries. Of Gaussian features C is J / 2 + sum_i l_i / 4 with J = sum_ij l_i l_j / (l_i + l_j); others' are larger, by
+up to twice and more, and that ratio, the *excess*, is taken from the sample. J itself must not be: a sample's
+eigenvalues are spread out by its noise, and at two pictures a dimension J comes out a fifth too small. With the
+population's h(z) = sum_i l_i / (l_i + z), J is the integral of |h(is)|^2 / pi over s > 0 (Parseval), and the
+sample's h tells the population's (Marchenko and Pastur, 1967; Silverstein, 1995):
 
     h(k) = h_sample(z)    where    z = k (1 - h(k) / (m - 1)).
 """
@@ -26,14 +28,34 @@ UNSEEN = 0.05  # the most of J that may lie at scales which the sample is too sm
 SECOND_ORDER = 0.3  # the most of J that may lie where the features have more dimensions than there are pictures
 
 
-def noise_floor(eigenvalues: Tensor, n: int, m: int) -> float | None:
-    """The expected distance of `n` pictures from `m`, if both are of one distribution.
+def noise_floor(axes: Tensor, n: int) -> float | None:
+    """The expected distance of `n` pictures from the reference, if both are of one distribution.
 
-    `eigenvalues` (D,) are those of the covariance of the sample of `m`. None where the samples are too small, for
-    so many dimensions, for the first order to hold or for the spectrum to be known.
+    `axes` (M, R) has the reference's rows about their mean, along the R axes of their covariance that are not null.
+    None where there are too few pictures, for so many dimensions, to tell.
     """
-    if not float(eigenvalues.max()) > 0:
+    m = len(axes)
+    if not axes.shape[1]:
         return 0.0
+    eigenvalues = axes.square().sum(0) / (m - 1)
+    pairs = _pairs(eigenvalues, n, m)
+    if pairs is None:
+        return None
+    gaussian = pairs / 2 + eigenvalues.sum() / 4
+    return float((1 / n + 1 / m) * (eigenvalues.sum() + _excess(axes, eigenvalues) * gaussian))
+
+
+def _excess(axes: Tensor, eigenvalues: Tensor) -> Tensor:
+    """C of the sample over what C would be, were it Gaussian with the same eigenvalues."""
+    squares = axes.square()
+    fourth = squares.T @ squares / len(axes)
+    weight = 1 / (2 * (eigenvalues[:, None] + eigenvalues))
+    found = (weight * (fourth - torch.diag(eigenvalues.square()))).sum()
+    return found / ((weight * eigenvalues[:, None] * eigenvalues).sum() + eigenvalues.sum() / 4)
+
+
+def _pairs(eigenvalues: Tensor, n: int, m: int) -> Tensor | None:
+    """J of the population; None where the sample of `m` does not show it, or n or m is too few for first order."""
     s, h, unseen = _population(eigenvalues, m)
     density = h.abs().square() * s  # over log s
     total = torch.trapezoid(density, s.log())
@@ -41,8 +63,7 @@ def noise_floor(eigenvalues: Tensor, n: int, m: int) -> float | None:
     crowded = (density * (h.abs() > min(n, m))).sum() / density.sum()
     if (unseen and head > UNSEEN * total) or crowded > SECOND_ORDER:
         return None
-    pairs = (total + head + tail) / math.pi
-    return float((1 / n + 1 / m) * (1.25 * eigenvalues.sum() + pairs / 2))
+    return (total + head + tail) / math.pi
 
 
 def _population(eigenvalues: Tensor, m: int) -> tuple[Tensor, Tensor, bool]:

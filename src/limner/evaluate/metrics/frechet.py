@@ -28,7 +28,7 @@ def frechet_distance(generated: Features, real: Features, *, bootstrap: Bootstra
         enough("Frechet distance", one, 2)
     reference = _Reference(real.double)
     drawn = _Drawn(generated.double - reference.mean, reference)
-    floor = noise_floor(reference.eigenvalues, len(generated), len(real))
+    floor = noise_floor(reference.axes, len(generated))
 
     def statistic(counts: Tensor) -> Tensor:
         return torch.stack([drawn.distance(times) for times in counts])
@@ -37,15 +37,16 @@ def frechet_distance(generated: Features, real: Features, *, bootstrap: Bootstra
 
 
 class _Reference:
-    """The real pictures' mean (D,), and their covariance as its eigenvalues and a factor (D, R), F F' = S2."""
+    """The real pictures' mean (D,), their covariance's factor (D, R), F F' = S2, and rows along its axes (M, R)."""
 
     def __init__(self, rows: Tensor) -> None:
         self.mean = rows.mean(0)
         centred = rows - self.mean
         values, vectors = torch.linalg.eigh(centred.T @ centred / (len(rows) - 1))
-        self.eigenvalues = values.clamp_min(0)
         kept = values > NULL * values[-1]
+        self.trace = values[kept].sum()
         self.factor = vectors[:, kept] * values[kept].sqrt()
+        self.axes = centred @ vectors[:, kept]
 
 
 class _Drawn:
@@ -54,7 +55,7 @@ class _Drawn:
     def __init__(self, rows: Tensor, reference: _Reference) -> None:
         self.rows, self.squares = rows, rows.square().sum(1)
         self.projected = rows @ reference.factor  # (N, R)
-        self.trace = reference.eigenvalues.sum()
+        self.trace = reference.trace
 
     def distance(self, counts: Tensor) -> Tensor:
         """With each row as often as `counts` (N,) says; a number."""

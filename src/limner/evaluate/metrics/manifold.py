@@ -37,9 +37,7 @@ def manifold(generated: Features, real: Features, *, k: int = 5, bootstrap: Boot
     comparable("precision and recall", generated, real)
     for one in (generated, real):
         enough("precision and recall", one, k + 1, remedy="give more, or a smaller k")
-    balls = _Balls(real.double, generated.double, k)
-
-    among = len(real)
+    balls, among = _Balls(real.double, generated.double, k), len(real)
 
     def reached(name: str, inside: Tensor) -> Score:
         return scored(name, lambda counts: _reached(inside, counts), generated, bootstrap=bootstrap, reference=among)

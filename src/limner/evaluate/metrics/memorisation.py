@@ -61,9 +61,7 @@ def data_copying(
     comparable("C_T", generated, train, held_out)
     enough("C_T", train, CELLS)
     cells = Cells(train.double, CELLS, seed=seed)
-    parts = [
-        part for cell in range(CELLS) if (part := _Cell.of(cells, cell, generated, held_out)) is not None
-    ]  # fmt: skip
+    parts = [part for cell in range(CELLS) if (part := _Cell.of(cells, cell, generated, held_out)) is not None]
     check(bool(parts), f"C_T needs {FEWEST} generated pictures and a held-out one in some cell; give more")
     weights = torch.tensor([part.held_out for part in parts], dtype=torch.float64)
 
@@ -86,7 +84,7 @@ class _Cell:
         drawn, unseen = cells.project(generated.double), cells.project(held_out.double)
         rows = (cells.assign(drawn) == cell).nonzero()[:, 0]
         beside = unseen[cells.assign(unseen) == cell]
-        if len(rows) < FEWEST or not len(beside):
+        if len(rows) < FEWEST or not len(beside) or not len(base):
             return None
         far = nearest(drawn[rows], base).distances
         usual = nearest(beside, base).distances[:, 0]

@@ -42,7 +42,7 @@ class Window:
 
     def write(self, cells: Tensor) -> Tensor:
         """(B, C, N, N) to (B, C, H, W): F_y^T w F_x / gamma."""
-        return self.rows[:, None].mT @ cells @ self.columns[:, None] / self.gain[:, None, None, None]
+        return self.rows[:, None].mT @ (cells / self.gain[:, None, None, None]) @ self.columns[:, None]
 
 
 def filters(centre: Tensor, delta: Tensor, sigma: Tensor, *, cells: int, pixels: int) -> Tensor:

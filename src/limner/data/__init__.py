@@ -1,4 +1,4 @@
-"""Files or generated scenes to examples. `open_source` knows which."""
+"""Files, generated scenes or digits to examples. `open_source` knows which."""
 
 from __future__ import annotations
 

@@ -62,8 +62,8 @@ class Judge:
     """A reader of single tiles, fitted to the drawings of the training half."""
 
     def __init__(self) -> None:
-        drawings = [(digit, _grey(tiles()[digit][one])) for digit in range(10) for one in half(digit, training=True)]
-        pictures = torch.stack([picture for _, picture in drawings])
+        drawings = [(digit, tiles()[digit][one]) for digit in range(10) for one in half(digit, training=True)]
+        pictures = torch.stack([_ink(_grey(picture)) for _, picture in drawings])
         self._known = torch.cat([_features(_slanted(pictures, slant)) for slant in SLANTS])
         answers = F.one_hot(torch.tensor([digit for digit, _ in drawings] * len(SLANTS)), 10).double()
         kernel = _kernel(self._known, self._known)
@@ -71,7 +71,8 @@ class Judge:
 
     def answers(self, pictures: Tensor) -> Tensor:
         """(N, 28, 28) in [0, 1] to (N, 10): how much each is like each digit, from about 0 to about 1."""
-        return _kernel(_features(pictures), self._known) @ self._weights
+        answers: Tensor = _kernel(_features(pictures), self._known) @ self._weights
+        return answers
 
     def read(self, pictures: Tensor) -> list[int | None]:
         best, digits = self.answers(pictures).max(dim=1)
@@ -144,6 +145,11 @@ def _pixels(picture: Tensor | Image.Image) -> Tensor:
         raise InputError(f"a picture is floats of (3, height, width), not {picture.dtype} of {tuple(picture.shape)}")
     if grey.shape != (SIDE, SIDE):
         grey = F.interpolate(grey[None, None], (SIDE, SIDE), mode="bicubic", antialias=True)[0, 0].clamp(0, 1)
+    return _ink(grey)
+
+
+def _ink(grey: Tensor) -> Tensor:
+    """Brightness from 0 to 1 to ink from 0 to 1."""
     return (grey - FAINT).clamp_min(0.0) / (1.0 - FAINT)
 
 

@@ -189,7 +189,7 @@ class AlignDRAW(Family):
         presets["base"], image_size=60, channels=1, encoder=300, decoder=300, latent=150, window=8,
     )  # fmt: skip
     presets["tiny"] = replace(
-        presets["base"], glimpses=6, encoder=64, decoder=64, latent=16, window=8, align=32,
+        presets["base"], glimpses=4, encoder=64, decoder=64, latent=16, window=8, align=32,
         text=LSTMConfig(embedding=48, hidden=32, length=32),
     )  # fmt: skip
 

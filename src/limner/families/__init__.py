@@ -17,6 +17,7 @@ from limner.store.weights import check_match, finite
 from limner.text import load_tokenizer
 
 TABLE = {
+    "aligndraw": "limner.families.aligndraw:AlignDRAW",
     "flow": "limner.families.flow:Flow",
     "regressor": "limner.families.regressor:Regressor",
 }

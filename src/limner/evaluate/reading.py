@@ -43,6 +43,14 @@ class Reading:
     def things_right(self) -> bool:
         return all(one.right for one in self.things)
 
+    @property
+    def right(self) -> bool:
+        """Whether what the scene is about is there: its things and, if it asks for one, colour, count or relation."""
+        for answer in (self.colour_right, self.count_right, self.relation_right):
+            if answer is not None:
+                return answer
+        return self.things_right
+
     def rows(self) -> dict[str, bool]:
         """The rows of a table that this picture belongs to, and whether it is right there."""
         answers = {

@@ -28,7 +28,8 @@ from limner.evaluate.reading import Found, Reading
 from limner.evaluate.templates import templates
 
 SIDE = 128
-PLACES = 8  # that are considered for each of several things
+PLACES = 8  # that are considered for each of several things,
+FEWER, MANY = 4, 5  # but for each of many
 APART = 0.3  # different things' ink has no more than this in common
 THERE = 0.2  # the least fit at which a thing is there at all
 ANOTHER = 0.35  # the least fit, of the best one's, at which one more of the same is counted
@@ -90,7 +91,8 @@ def _places(layers: Layers, things: Sequence[Thing], relation: str) -> list[Matc
     if relation == "inside":
         frame = matches(layers, things[0], 1)[0]
         return [frame, matches(layers, things[1], 1, behind=[(things[0], frame.window)])[0]]
-    choices = [matches(layers, thing, PLACES if len(things) > 1 else 1) for thing in things]
+    most = 1 if len(things) == 1 else FEWER if len(things) >= MANY else PLACES
+    choices = [matches(layers, thing, most) for thing in things]
     return _refound(layers, things, max(itertools.product(*choices), key=lambda chosen: _together(things, chosen)))
 
 

@@ -1,0 +1,1 @@
+"""Whole examinations of a model: what is asked of it, what it draws, and the report. See docs/evaluation.md."""

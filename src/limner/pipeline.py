@@ -83,6 +83,11 @@ def find_model(name: str | Path) -> Path:
     raise InputError(f'there is no model "{name}"{nearest(str(name), known)}; give a model\'s folder{names}')
 
 
+def name_of(folder: Path) -> str:
+    """What a model is called: its folder's name, or its run's."""
+    return folder.resolve().parent.name if folder.name == "model" else folder.name
+
+
 def models(runs: Path = Path("runs")) -> list[Path]:
     """The folders that can be drawn with: the shipped models, then those of the runs in `runs`."""
     trained = (path / "model" for path in runs.glob("*"))
@@ -131,8 +136,7 @@ class Pipeline:
         """A shipped model by its name, or a model's or a run's folder; InputError if it is not whole."""
         folder = find_model(path_or_name)
         family = families.load(folder)
-        name = folder.resolve().parent.name if folder.name == "model" else folder.name
-        return Pipeline(family, name=name, hash=store.describe(folder).hash)
+        return Pipeline(family, name=name_of(folder), hash=store.describe(folder).hash)
 
     def to(self, device: str | torch.device) -> Pipeline:
         self.family.to(device)

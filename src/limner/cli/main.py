@@ -11,7 +11,8 @@ import typer
 import limner
 from limner.cli import data
 from limner.cli.draw import draw
-from limner.cli.evaluate import score
+from limner.cli.eval import evaluate
+from limner.cli.score import score
 from limner.cli.show import info, models, rerun
 from limner.cli.train import train
 
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 for command in (draw, train, score, info, rerun, models):
     app.command()(command)
+app.command("eval")(evaluate)
 app.add_typer(data.app, name="data")
 
 

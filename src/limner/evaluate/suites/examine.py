@@ -47,7 +47,7 @@ class Drawn:
 def examine(
     model: Path | str, items: Sequence[Item], *, knobs: Mapping[str, Any] | None = None, processes: int | None = None
 ) -> Iterator[Drawn]:
-    """Draw and read every item, as each batch is done and so in no certain order.
+    """Draw and read every item, as each batch is done and so in no certain order. `knobs` are the usual ones.
 
     A picture depends on its seed alone, whichever process draws it. With one process, or where there is a GPU, all is
     done in this one.
@@ -69,9 +69,11 @@ def examine(
 
 def draw(pipeline: Pipeline, items: Sequence[Item], knobs: Mapping[str, Any]) -> list[Drawn]:
     """One batch, in this process."""
-    requests = pipeline.requests(
-        [item.truth.caption for item in items], seeds=[item.seed for item in items], knobs=knobs
-    )
+    requests = [
+        request
+        for item in items
+        for request in pipeline.requests(item.truth.caption, seeds=item.seed, knobs={**knobs, **item.knobs})
+    ]
     pictures = list(pipeline.stream(requests))
     images = [picture.image for picture in pictures]
     readings = score(images, [item.truth for item in items])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from limner.core import check, nearest
 from limner.data.dice import Dice
@@ -23,12 +24,13 @@ Beyond = Callable[[Truth, str, Dice], Truth]
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One caption to draw, what it means, and the picture's seed."""
+    """One caption to draw, what it means, and the picture's seed. `knobs` are those that differ from the usual ones."""
 
     task: str
     split: str
     truth: Truth
     seed: int
+    knobs: Mapping[str, Any] = field(default_factory=dict)
 
     def right(self, reading: Reading) -> bool:
         return bool(reading.background_right) if self.task == "background" else reading.right

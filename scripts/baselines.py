@@ -1,0 +1,48 @@
+"""Measure the baselines of the suite `scenes` and put them into the package: src/limner/assets/baselines.json.
+
+    python scripts/baselines.py --n 100
+
+To be run again whenever the scorer, the tasks or the scenes change; a test tells.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from concurrent.futures import ProcessPoolExecutor
+from functools import lru_cache
+from multiprocessing import get_context
+
+import torch
+from rich.progress import track
+
+from limner.evaluate.suites.baselines import BASELINES, PACK, Training, answers
+from limner.evaluate.suites.tasks import SPLITS, TASKS, items
+
+
+@lru_cache(1)
+def training() -> Training:
+    torch.set_num_threads(1)
+    return Training()
+
+
+def measure(task: str, split: str, baseline: str, count: int) -> str:
+    return answers(items(task, split, count), baseline, training())
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--n", type=int, default=100, help="captions of each task and split")
+    count = arguments.parse_args().n
+    jobs = [(task, split, baseline) for task in TASKS for split in SPLITS for baseline in BASELINES]
+    found: dict[str, dict[str, dict[str, str]]] = {task: {split: {} for split in SPLITS} for task in TASKS}
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+        running = [pool.submit(measure, *job, count) for job in jobs]
+        for (task, split, baseline), one in track(list(zip(jobs, running))):
+            found[task][split][baseline] = one.result()
+    PACK.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

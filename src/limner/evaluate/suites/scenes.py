@@ -1,0 +1,213 @@
+"""The suite `scenes`: whether a model draws what captions of scenes ask, seen in training, unseen, and beyond it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from limner.core import unparse
+from limner.data.people.preview import sheet
+from limner.data.scenes import Scenes
+from limner.evaluate.extractors import RandomNetwork
+from limner.evaluate.features import Extractor
+from limner.evaluate.intervals import difference_of_independent
+from limner.evaluate.report import Report, Section
+from limner.evaluate.score import Score
+from limner.evaluate.suites import baselines
+from limner.evaluate.suites.accuracy import accuracies, accuracy, percent
+from limner.evaluate.suites.examine import examine
+from limner.evaluate.suites.fidelity import fidelity, seen_by
+from limner.evaluate.suites.ledger import About, Ledger, Outcome
+from limner.evaluate.suites.tasks import GENEVAL, SPLITS, TASKS, Item, examination, items
+from limner.pipeline import Pipeline
+
+SWEEPS: Mapping[str, tuple[float, ...]] = {"guidance": (1.0, 2.0, 4.0, 8.0), "steps": (4, 8, 16, 32)}
+SWEPT = ("single", "two", "colour")  # the tasks, of captions of seen combinations
+SWEEP_SHARE = 12  # one in so many of the captions of a task
+SHOWN, EXTREMES = 24, 12  # pictures at random, and of the best and of the worst
+TILE = 128
+
+
+def about(pipeline: Pipeline, *, count: int, seed: int, knobs: Mapping[str, Any]) -> About:
+    from limner import families
+
+    return About(
+        model=pipeline.name, hash=pipeline.hash, family=families.name_of(pipeline.family),
+        knobs=unparse(pipeline.knobs(knobs)), count=count, seed=seed,
+    )  # fmt: skip
+
+
+def questions(pipeline: Pipeline, *, count: int, seed: int) -> list[Item]:
+    """`count` of each task, and those of the sweeps over the knobs that the model has."""
+    few = max(4, count // SWEEP_SHARE)
+    fields = {field.name for field in dataclasses.fields(pipeline.family.Knobs)}
+    swept = [
+        replace(item, knobs={knob: value})
+        for knob, values in SWEEPS.items()
+        if knob in fields
+        for value in values
+        for task in SWEPT
+        for item in items(task, SPLITS[0], few, seed=seed)
+    ]
+    return examination(count, seed=seed) + swept
+
+
+def run(
+    model: Path | str,
+    folder: Path,
+    *,
+    count: int = 100,
+    seed: int = 0,
+    knobs: Mapping[str, Any] | None = None,
+    processes: int | None = None,
+    begin: Callable[[int, int], object] = lambda done, total: None,
+    advance: Callable[[], object] = lambda: None,
+) -> Ledger:
+    """Draw and read all that `folder` does not have yet; `begin(done, total)` and `advance()` tell how far it is."""
+    pipeline = Pipeline.from_pretrained(model)
+    ledger = Ledger.open(folder, about(pipeline, count=count, seed=seed, knobs=knobs or {}))
+    wanted = questions(pipeline, count=count, seed=seed)
+    undone = ledger.undone(wanted)
+    begin(len(wanted) - len(undone), len(wanted))
+    for drawn in examine(model, undone, knobs=knobs, processes=processes):
+        ledger.add(drawn)
+        advance()
+    return ledger
+
+
+# ---------------------------------------------------------------------------------------------------
+# What is made of it.
+
+
+def report(ledger: Ledger, extractors: Sequence[Extractor] = ()) -> Report:
+    """`extractors` beside our own, which needs no file."""
+    outcomes, note = ledger.usual(), ledger.about
+    shares = {split: accuracies(outcomes, split) for split in SPLITS}
+    near = list(nearness(ledger, [RandomNetwork(), *extractors]))
+    sweeps = [section for knob in SWEEPS for section in _sweep(ledger, knob)]
+    knobs = ", ".join(f"{name} {value}" for name, value in note.knobs.items())
+    return Report(
+        title=f"{note.model} on the scenes",
+        lead=f"A `{note.family}` model, weights {note.hash[:12]}, {note.count} captions of each task from seed "
+        f"{note.seed} on, drawn with {knobs or 'no knobs'}. Intervals are of 95 %, over prompts.",
+        sections=[_accuracy(shares), _nearness(note.model, near), *_galleries(ledger, outcomes), *sweeps],
+        data={
+            "suite": "scenes", "about": unparse(note),
+            "accuracy": {split: [one.to_json() for one in found.values()] for split, found in shares.items()},
+            "baselines": {
+                task: {split: {name: baselines.tally(task, split, name).to_json() for name in baselines.BASELINES}
+                       for split in SPLITS} for task in TASKS
+            },
+            "fidelity": [
+                {"model": one.to_json(), "real": other.to_json()} for pair in near for one, other in zip(*pair, strict=True)
+            ],
+            "sweeps": [unparse(one) for one in ledger.outcomes.values() if one.knobs],
+        },
+    )  # fmt: skip
+
+
+def _accuracy(shares: Mapping[str, Mapping[str, Score]]) -> Section:
+    seen, unseen = (shares[split] for split in SPLITS)
+    rows = []
+    for task, score in seen.items():
+        low, high = difference_of_independent(score.value, score.interval, unseen[task].value, unseen[task].interval)
+        gap = f"{100 * (score.value - unseen[task].value):+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+        others = [_baseline(task, name) for name in baselines.BASELINES]
+        title = TASKS[task].title if task in TASKS else f"mean of the first {len(GENEVAL)}"
+        rows.append([title, str(score.n), percent(score), percent(unseen[task]), gap, *others])
+    columns = ["% right", "n of each", "seen", "unseen", "seen less unseen", *baselines.BASELINES.values()]
+    text = (
+        "*seen*: fresh scenes whose combinations occur in training; *unseen*: scenes with a combination that never "
+        "does. The last four columns are no models: they say what the scorer makes of real pictures, what comes of "
+        "ignoring the caption, and what looking up the training captions would give."
+    )
+    return Section("What was asked, and drawn", text, columns, rows)
+
+
+def _baseline(task: str, name: str) -> str:
+    """Of both splits together."""
+    tasks = [task] if task in TASKS else list(GENEVAL)
+    found = [baselines.tally(one, split, name) for one in tasks for split in SPLITS]
+    right, trials = sum(one.right for one in found), sum(one.trials for one in found)
+    return f"{100 * right / trials:.1f}"
+
+
+Pair = tuple[list[Score], list[Score]]  # of the model's pictures, and of real ones
+
+
+def nearness(ledger: Ledger, extractors: Sequence[Extractor]) -> Iterator[Pair]:
+    """The model's pictures, and real ones of the same captions, each against real ones of other captions."""
+    note, scenes, outcomes = ledger.about, Scenes(SPLITS[0]), ledger.usual()
+    same, others = (examination(note.count, seed=seed) for seed in (note.seed, note.seed + 1))
+    prompts, seeds = [one.caption for one in outcomes], [one.seed for one in outcomes]
+    for extractor in extractors:
+        reference = seen_by(
+            extractor, (scenes.render(one.truth) for one in others), [one.truth.caption for one in others]
+        )
+        drawn = seen_by(extractor, map(ledger.picture, outcomes), prompts, seeds)
+        real = seen_by(extractor, (scenes.render(one.truth) for one in same), [one.truth.caption for one in same])
+        yield fidelity(drawn, reference), fidelity(real, reference)
+
+
+def _nearness(who: str, near: Sequence[Pair]) -> Section:
+    rows = []
+    for drawn, real in near:
+        for one, other in zip(drawn, real, strict=True):
+            floor = "" if one.floor is None else f"{one.floor:.4g}"
+            rows.append([one.metric, _number(one), _number(other), floor, str(one.n), str(one.extractor)])
+    columns = ["", who, "real pictures", "noise floor", "n", "extractor"]
+    text = "Against real pictures of as many other captions. How to read each metric is in docs/metrics.md."
+    return Section("How near to real pictures", text, columns, rows)
+
+
+def _number(score: Score) -> str:
+    low, high = score.interval
+    return f"{score.value:.4g} ({low:.4g} to {high:.4g})"
+
+
+def _galleries(ledger: Ledger, outcomes: Sequence[Outcome]) -> Iterator[Section]:
+    every = max(1, len(outcomes) // SHOWN)
+    ranked = sorted((one for one in outcomes if one.task not in ("background", "longer")), key=lambda one: -one.fit)
+    right, wrong = ([one for one in ranked if one.right is answer] for answer in (True, False))
+    shown = {
+        "At random": ("", outcomes[::every][:SHOWN]),
+        "The best": ("Right, and explained best by the artwork that was asked for.", right[:EXTREMES]),
+        "The worst": ("Wrong, and explained least by it.", wrong[-EXTREMES:]),
+    }
+    for heading, (text, chosen) in shown.items():
+        if chosen:
+            tiles = [(_tile(ledger.picture(one)), f"{'✓' if one.right else '✗'} {one.caption}") for one in chosen]
+            yield Section(heading, text, pictures={f"{heading}, of all tasks": sheet(tiles, TILE)})
+
+
+def _sweep(ledger: Ledger, knob: str) -> Iterator[Section]:
+    swept = [one for one in ledger.outcomes.values() if knob in one.knobs]
+    values = sorted({one.knobs[knob] for one in swept})
+    if not values:
+        return
+    groups = {
+        value: sorted((one for one in swept if one.knobs[knob] == value), key=lambda one: one.key) for value in values
+    }
+    rows = [[f"{value:g}", str(len(found)), percent(accuracy(knob, found))] for value, found in groups.items()]
+    tiles = [
+        (_tile(ledger.picture(found[place])), f"{knob} {value:g}: {found[place].caption}")
+        for place in range(min(4, len(groups[values[0]])))
+        for value, found in groups.items()
+    ]
+    text = f"Captions of {', '.join(SWEPT)}, the same for each value; everything else as usual."
+    yield Section(
+        f"The {knob} sweep",
+        text,
+        [knob, "n", "% right"],
+        rows,
+        {f"{knob} from left to right": sheet(tiles, TILE, len(values))},
+    )
+
+
+def _tile(picture: Image.Image) -> Image.Image:
+    return picture if picture.size == (TILE, TILE) else picture.resize((TILE, TILE), Image.Resampling.NEAREST)

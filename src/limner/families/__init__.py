@@ -17,6 +17,7 @@ from limner.store.weights import finite
 from limner.text import load_tokenizer
 
 TABLE = {
+    "clip": "limner.families.clip:CLIP",
     "flow": "limner.families.flow:Flow",
     "regressor": "limner.families.regressor:Regressor",
 }
@@ -77,15 +78,15 @@ def load(folder: Path) -> Family:
         raise InputError(f'{where}: unknown family "{stored.family}"{nearest(stored.family, list(TABLE))}')
     kind = find(stored.family)
     config: Any = parse(kind.Config, stored.config, f"{where}: config")
-    with _WithoutInitialising():
+    with WithoutInitialising():
         family = kind(config, load_tokenizer(stored.tokenizer))
     expected = family.state_dict()
-    _check_match(folder, expected, stored.tensors)
+    check_match(folder, expected, stored.tensors)
     family.load_state_dict({name: stored.tensors[name].to(one.dtype) for name, one in expected.items()}, assign=True)
     return family.eval()
 
 
-class _WithoutInitialising(TorchFunctionMode):
+class WithoutInitialising(TorchFunctionMode):
     """Random first weights that are replaced at once need not be drawn. (Building on torch's meta device
     would lose the buffers that are computed and not stored, and imports the compiler, which takes seconds.)"""
 
@@ -102,7 +103,7 @@ def _narrowed(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
     return narrow
 
 
-def _check_match(folder: Path, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+def check_match(where: Path, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
     """Every key accounted for, and of the right shape and kind; else one line with the first differences."""
     problems = [f"{name} is missing" for name in expected if name not in found]
     problems += [f"{name} is unknown" for name in found if name not in expected]
@@ -114,7 +115,7 @@ def _check_match(folder: Path, expected: Mapping[str, Tensor], found: Mapping[st
             problems.append(f"{name} is {have.dtype} where {want.dtype} is meant")
     if problems:
         more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise InputError(f"{folder}: weights and config do not belong together: {', '.join(problems[:3])}{more}")
+        raise InputError(f"{where}: weights and config do not belong together: {', '.join(problems[:3])}{more}")
 
 
 def _shape(shape: Sequence[int]) -> str:

@@ -66,7 +66,7 @@ class TextTransformer(nn.Module):
 
     def encode(self, ids: Tensor, mask: Tensor) -> Tensor:
         """(B, L) ids to (B, L, W), zero where `mask` is False."""
-        row, column, owner = _packing(mask, self.length)
+        row, column, owner = packing(mask, self.length)
         page = (int(row[-1]) + 1, self.length)
         x = self.place.new_zeros((*page, self.place.shape[1]))
         x[row, column] = self.embed(ids[mask]) + self.place[mask.nonzero()[:, 1]]
@@ -80,7 +80,7 @@ class TextTransformer(nn.Module):
         return out
 
 
-def _packing(mask: Tensor, room: int) -> tuple[Tensor, Tensor, Tensor]:
+def packing(mask: Tensor, room: int) -> tuple[Tensor, Tensor, Tensor]:
     """For each True of `mask` (B, L), in its order: the row and column of a (rows, room) page, and its text's number.
 
     A text goes behind the one before it where it fits, and else begins a row.

@@ -1,0 +1,398 @@
+"""CLIPs in other programs' files: those of OpenAI, of open_clip and of transformers, read and written.
+
+Strictly: a weight that is missing or unknown, and a part that our CLIP has not, is an InputError of one line.
+Weights are safetensors; a pickle is refused.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from limner.core import InputError, check, parse, unparse
+from limner.families import WithoutInitialising, check_match
+from limner.families.clip import CLIP, Config, Triple
+from limner.nn.prenorm import Activation, PreNormConfig
+from limner.store import atomic_write
+from limner.store.weights import dump, load
+from limner.text.clip import ClipTextConfig
+from limner.text.ended import Ended, EndedTokenizer, Templated
+
+EPS = 1e-5  # of every layer norm
+MEAN, SPREAD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # of OpenAI's pictures
+OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
+TRANSFORMERS_CONFIG, TRANSFORMERS_WEIGHTS = "config.json", "model.safetensors"
+LARGEST = 2  # what transformers wrote before it read the end token's own id: read at the largest, as all others do
+PREPROCESSING, TOKENIZER, MERGES = "preprocessor_config.json", "tokenizer.json", "bpe_simple_vocab_16e6.txt.gz"
+
+
+# ---------------------------------------------------------------------------------------------------
+# Reading and writing.
+
+
+def holds_foreign(path: Path) -> bool:
+    """Whether there is a CLIP of another program, and not a model of ours."""
+    return (path / OPEN_CLIP_CONFIG).is_file() or _is_transformers(path) or path.suffix == ".safetensors"
+
+
+def weights(path: Path) -> Path:
+    """The file of weights of what `holds_foreign` found."""
+    if path.suffix == ".safetensors":
+        return path
+    return path / (OPEN_CLIP_WEIGHTS if (path / OPEN_CLIP_CONFIG).is_file() else TRANSFORMERS_WEIGHTS)
+
+
+def read_foreign(path: Path) -> CLIP:
+    """The CLIP in a folder of open_clip or transformers, or in OpenAI's weights, a file; in evaluation mode.
+
+    Beside the weights there must be the tokenizer: a tokenizer.json, or OpenAI's list of merges.
+    """
+    tokenizer = _tokenizer(path if path.is_dir() else path.parent)
+    if (path / OPEN_CLIP_CONFIG).is_file():
+        values = _json(path / OPEN_CLIP_CONFIG)
+        about = values.get("preprocess_cfg", {})
+        theirs = parse(OpenClip, values.get("model_cfg", {}), f"{path / OPEN_CLIP_CONFIG}: model_cfg")
+        config = theirs.ours(*_normalisation(about.get("mean"), about.get("std")))
+        _check_end(LARGEST, tokenizer, path / OPEN_CLIP_CONFIG)
+        return _filled(config, tokenizer, OPEN_CLIP, weights(path))
+    if _is_transformers(path):
+        values = _json(path / TRANSFORMERS_CONFIG)
+        about = _json(path / PREPROCESSING) if (path / PREPROCESSING).is_file() else {}
+        known = Transformers.parse(values, str(path / TRANSFORMERS_CONFIG))
+        _check_end(known.text_config.eos_token_id, tokenizer, path / TRANSFORMERS_CONFIG)
+        config = known.ours(*_normalisation(about.get("image_mean"), about.get("image_std")))
+        return _filled(config, tokenizer, TRANSFORMERS, weights(path))
+    tensors = load(path)
+    if not OPEN_CLIP.constants & tensors.keys():
+        raise InputError(
+            f"{path} may be OpenAI's or open_clip's, which compute differently; "
+            f"put the model's {OPEN_CLIP_CONFIG} beside it and name the folder"
+        )
+    config = OpenClip.of_weights(tensors, path).ours(MEAN, SPREAD)
+    _check_end(LARGEST, tokenizer, path)
+    return _filled(config, tokenizer, OPEN_CLIP, path)
+
+
+def write_foreign(folder: Path, clip: CLIP, program: Literal["open_clip", "transformers"]) -> None:
+    """Put a CLIP of ours where another program finds it: weights, configs and tokenizer.json.
+
+    Its `most_scale` is lost, which is of use in training alone.
+    """
+    config, words = clip.config, clip.text.tokenizer
+    templated = words.templated() if isinstance(words, Ended) else words
+    mean, spread = list(config.mean), list(config.spread)
+    parts: dict[str, bytes] = {TOKENIZER: templated.to_json().encode()}
+    if program == "open_clip":
+        about = {"model_cfg": unparse(OpenClip.of(config, words.size)), "preprocess_cfg": {"mean": mean, "std": spread}}
+        parts[OPEN_CLIP_CONFIG] = _dumped(about)
+        parts[OPEN_CLIP_WEIGHTS] = dump(OPEN_CLIP.to_theirs(clip.state_dict()))
+    else:
+        kind = {"model_type": "clip", "architectures": ["CLIPModel"]}
+        side = {"height": config.image_size, "width": config.image_size}
+        parts[TRANSFORMERS_CONFIG] = _dumped({**kind, **unparse(Transformers.of(config, words))})
+        parts[PREPROCESSING] = _dumped(
+            {
+                "image_processor_type": "CLIPImageProcessor", "image_mean": mean, "image_std": spread, "resample": 3,
+                "size": {"shortest_edge": config.image_size}, "crop_size": side,
+            }
+        )  # fmt: skip
+        parts[TRANSFORMERS_WEIGHTS] = dump(TRANSFORMERS.to_theirs(clip.state_dict()))
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in parts.items():
+        atomic_write(folder / name, data)
+
+
+def _filled(config: Config, tokenizer: EndedTokenizer, layout: Layout, file: Path) -> CLIP:
+    with WithoutInitialising():
+        clip = CLIP(config, tokenizer)
+    ours = clip.state_dict()
+    tensors = {name: tensor for name, tensor in load(file).items() if name not in layout.constants}
+    check_match(file, layout.to_theirs(ours), tensors)
+    found = layout.to_ours(tensors, ours)
+    clip.load_state_dict({name: found[name].to(one.dtype) for name, one in ours.items()}, assign=True)
+    return clip.eval()  # type: ignore[no-any-return]
+
+
+def _tokenizer(folder: Path) -> EndedTokenizer:
+    if (folder / TOKENIZER).is_file():
+        return Templated.from_json((folder / TOKENIZER).read_text(encoding="utf-8"))
+    if (folder / MERGES).is_file():
+        with gzip.open(folder / MERGES, "rt", encoding="utf-8") as lines:
+            return Templated.from_merges(lines)
+    raise InputError(f"{folder} has neither {TOKENIZER} nor {MERGES}: put the model's own beside its weights")
+
+
+def _check_end(said: int, tokenizer: EndedTokenizer, where: Path) -> None:
+    """The features are those of the end token; where the rule is the largest id, nothing may be above it."""
+    end = tokenizer.size - 1 if said == LARGEST else said
+    check(
+        end == tokenizer.end, f"{where}: texts are read at token {end}, but the tokenizer ends them in {tokenizer.end}"
+    )
+
+
+def _normalisation(mean: Any, spread: Any) -> tuple[Triple, Triple]:
+    """OpenAI's where a file is silent."""
+    first, second = (tuple(found) if found else usual for found, usual in ((mean, MEAN), (spread, SPREAD)))
+    return first, second
+
+
+def _is_transformers(path: Path) -> bool:
+    return (path / TRANSFORMERS_CONFIG).is_file() and _json(path / TRANSFORMERS_CONFIG).get("model_type") == "clip"
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON ({error}); copy it again") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{path} holds no JSON object; copy it again")
+    return values
+
+
+def _dumped(values: Mapping[str, Any]) -> bytes:
+    return (json.dumps(values, indent=1) + "\n").encode()
+
+
+# ---------------------------------------------------------------------------------------------------
+# Other programs' models: the names that they give to weights.
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How another program names our weights: `names` are replaced in ours, one after the other.
+
+    `{qkv}` stands for three tensors, which ours has stacked; those in `transposed` lie the other way round.
+    `constants` are what some files carry beside weights.
+    """
+
+    names: Mapping[str, str]
+    transposed: frozenset[str] = frozenset()
+    constants: frozenset[str] = frozenset()
+
+    def theirs(self, name: str) -> list[str]:
+        for ours, other in self.names.items():
+            name = name.replace(ours, other)
+        return [name.replace("{qkv}", letter) for letter in "qkv"] if "{qkv}" in name else [name]
+
+    def to_theirs(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = {}
+        for name, tensor in tensors.items():
+            names = self.theirs(name)
+            found |= zip(names, [tensor] if len(names) == 1 else tensor.chunk(len(names)), strict=True)
+        return {name: self._turned(name, tensor) for name, tensor in found.items()}
+
+    def to_ours(self, tensors: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, Tensor]:
+        """The tensors called `names` here."""
+        parts = {name: [self._turned(one, tensors[one]) for one in self.theirs(name)] for name in names}
+        return {name: part[0] if len(part) == 1 else torch.cat(part) for name, part in parts.items()}
+
+    def _turned(self, name: str, tensor: Tensor) -> Tensor:
+        return tensor.T if name in self.transposed else tensor
+
+
+OPEN_CLIP = Layout(  # and OpenAI's
+    {
+        "text.embed": "token_embedding", "text.place": "positional_embedding", "text.norm": "ln_final",
+        "text.blocks": "transformer.resblocks", "text.project.weight": "text_projection",
+        "vision.patches": "visual.conv1", "vision.token": "visual.class_embedding",
+        "vision.place": "visual.positional_embedding",
+        "vision.before": "visual.ln_pre", "vision.after": "visual.ln_post",
+        "vision.blocks": "visual.transformer.resblocks", "vision.project.weight": "visual.proj",
+        ".norm1.": ".ln_1.", ".into.": ".attn.in_proj_", ".out.": ".attn.out_proj.",
+        ".norm2.": ".ln_2.", ".up.": ".mlp.c_fc.", ".down.": ".mlp.c_proj.", "scale": "logit_scale",
+    },
+    transposed=frozenset({"text_projection", "visual.proj"}),
+    constants=frozenset({"input_resolution", "context_length", "vocab_size"}),
+)  # fmt: skip
+TRANSFORMERS = Layout(
+    {
+        "text.embed": "text_model.embeddings.token_embedding", "text.norm": "text_model.final_layer_norm",
+        "text.place": "text_model.embeddings.position_embedding.weight", "text.blocks": "text_model.encoder.layers",
+        "text.project": "text_projection", "vision.patches": "vision_model.embeddings.patch_embedding",
+        "vision.token": "vision_model.embeddings.class_embedding", "vision.before": "vision_model.pre_layrnorm",
+        "vision.place": "vision_model.embeddings.position_embedding.weight",
+        "vision.after": "vision_model.post_layernorm", "vision.blocks": "vision_model.encoder.layers",
+        "vision.project": "visual_projection",
+        ".norm1.": ".layer_norm1.", ".into.": ".self_attn.{qkv}_proj.", ".out.": ".self_attn.out_proj.",
+        ".norm2.": ".layer_norm2.", ".up.": ".mlp.fc1.", ".down.": ".mlp.fc2.", "scale": "logit_scale",
+    },
+    constants=frozenset({"text_model.embeddings.position_ids", "vision_model.embeddings.position_ids"}),
+)  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------------------------
+# Their configs: what they write down, with the defaults of what they leave out.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenClipVision:
+    layers: int = 12
+    width: int = 768
+    head_width: int = 64
+    mlp_ratio: float = 4.0
+    patch_size: int = 16
+    image_size: int = 224
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenClipText:
+    context_length: int = 77
+    vocab_size: int = 49408
+    width: int = 512
+    heads: int = 8
+    layers: int = 12
+    mlp_ratio: float = 4.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenClip:
+    """The `model_cfg` of open_clip_config.json. A key that is not here names a part that this CLIP has not."""
+
+    embed_dim: int
+    vision_cfg: OpenClipVision
+    text_cfg: OpenClipText
+    quick_gelu: bool = False
+
+    def ours(self, mean: Triple, spread: Triple) -> Config:
+        vision, text = self.vision_cfg, self.text_cfg
+        return Config(
+            image_size=vision.image_size, patch=vision.patch_size, embedding=self.embed_dim, mean=mean, spread=spread,
+            activation="quick_gelu" if self.quick_gelu else "gelu",
+            vision=PreNormConfig(
+                vision.width, vision.layers, vision.width // vision.head_width, int(vision.width * vision.mlp_ratio)
+            ),
+            text=ClipTextConfig(
+                text.width, text.layers, text.heads, int(text.width * text.mlp_ratio), text.context_length
+            ),
+        )  # fmt: skip
+
+    @staticmethod
+    def of(config: Config, vocabulary: int) -> OpenClip:
+        vision, text = config.vision, config.text
+        return OpenClip(
+            embed_dim=config.embedding, quick_gelu=config.activation == "quick_gelu",
+            vision_cfg=OpenClipVision(
+                layers=vision.depth, width=vision.width, head_width=vision.width // vision.heads,
+                mlp_ratio=vision.hidden / vision.width, patch_size=config.patch, image_size=config.image_size,
+            ),
+            text_cfg=OpenClipText(
+                context_length=text.length, vocab_size=vocabulary, width=text.width, heads=text.heads,
+                layers=text.depth, mlp_ratio=text.hidden / text.width,
+            ),
+        )  # fmt: skip
+
+    @staticmethod
+    def of_weights(tensors: Mapping[str, Tensor], where: Path) -> OpenClip:
+        """What OpenAI's own files leave to be seen from the shapes; heads are 64 wide, the activation is QuickGELU."""
+        try:
+            width, _, patch, _ = tensors["visual.conv1.weight"].shape
+            side = math.isqrt(len(tensors["visual.positional_embedding"]) - 1)
+            text, embedding = tensors["text_projection"].shape
+            length, vocabulary = len(tensors["positional_embedding"]), len(tensors["token_embedding.weight"])
+        except (KeyError, ValueError) as error:
+            raise InputError(f"{where} is not a CLIP of OpenAI's with a vision transformer: {error}") from None
+        depths = [sum(name.startswith(one) and name.endswith("in_proj_bias") for name in tensors) for one in "vt"]
+        return OpenClip(
+            embed_dim=embedding, quick_gelu=True,
+            vision_cfg=OpenClipVision(layers=depths[0], width=width, patch_size=patch, image_size=patch * side),
+            text_cfg=OpenClipText(
+                context_length=length, vocab_size=vocabulary, width=text, heads=text // 64, layers=depths[1]
+            ),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransformersTower:
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int = 12
+    num_attention_heads: int
+    hidden_act: Activation = "quick_gelu"
+    layer_norm_eps: float = EPS
+    attention_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        check(self.layer_norm_eps == EPS, f"layer_norm_eps = {self.layer_norm_eps} is not {EPS}, the one that is known")
+        check(self.attention_dropout == 0.0, f"attention_dropout = {self.attention_dropout} is not 0; set it to 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransformersVision(TransformersTower):
+    hidden_size: int = 768
+    intermediate_size: int = 3072
+    num_attention_heads: int = 12
+    image_size: int = 224
+    patch_size: int = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransformersText(TransformersTower):
+    hidden_size: int = 512
+    intermediate_size: int = 2048
+    num_attention_heads: int = 8
+    max_position_embeddings: int = 77
+    vocab_size: int = 49408
+    eos_token_id: int = 49407
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transformers:
+    """Those keys of transformers' config.json that this CLIP computes by."""
+
+    vision_config: TransformersVision
+    text_config: TransformersText
+    projection_dim: int = 512
+
+    @staticmethod
+    def parse(values: Mapping[str, Any], where: str) -> Transformers:
+        """Its many other keys say nothing of the mathematics. A `text_config_dict` stands for `text_config`."""
+        towers: dict[str, Any] = {}
+        for name, kind in (("vision_config", TransformersVision), ("text_config", TransformersText)):
+            given = values.get(f"{name}_dict") or values.get(name) or {}
+            towers[name] = {one.name: given[one.name] for one in fields(kind) if one.name in given}
+        rest = {key: values[key] for key in ("projection_dim",) if key in values}
+        return parse(Transformers, {**towers, **rest}, where)
+
+    def ours(self, mean: Triple, spread: Triple) -> Config:
+        vision, text = self.vision_config, self.text_config
+        check(
+            vision.hidden_act == text.hidden_act,
+            f'hidden_act is "{vision.hidden_act}" for pictures and "{text.hidden_act}" for texts; make them one',
+        )
+        return Config(
+            image_size=vision.image_size, patch=vision.patch_size, embedding=self.projection_dim, mean=mean,
+            spread=spread, activation=vision.hidden_act,
+            vision=PreNormConfig(
+                vision.hidden_size, vision.num_hidden_layers, vision.num_attention_heads, vision.intermediate_size
+            ),
+            text=ClipTextConfig(
+                text.hidden_size, text.num_hidden_layers, text.num_attention_heads, text.intermediate_size,
+                text.max_position_embeddings,
+            ),
+        )  # fmt: skip
+
+    @staticmethod
+    def of(config: Config, tokenizer: EndedTokenizer) -> Transformers:
+        vision, text = config.vision, config.text
+        return Transformers(
+            projection_dim=config.embedding,
+            vision_config=TransformersVision(
+                hidden_size=vision.width, intermediate_size=vision.hidden, num_hidden_layers=vision.depth,
+                num_attention_heads=vision.heads, hidden_act=config.activation, image_size=config.image_size,
+                patch_size=config.patch,
+            ),
+            text_config=TransformersText(
+                hidden_size=text.width, intermediate_size=text.hidden, num_hidden_layers=text.depth,
+                num_attention_heads=text.heads, hidden_act=config.activation, max_position_embeddings=text.length,
+                vocab_size=tokenizer.size, eos_token_id=tokenizer.end,
+            ),
+        )  # fmt: skip

@@ -193,7 +193,8 @@ def test_openai_s_file_is_read_by_its_shapes(open_clip: Any, tmp_path: Path) -> 
 def test_tokens_are_open_clip_s(open_clip: Any) -> None:
     texts = [
         *TEXTS, "It's  the\tdog's\n 2nd BALL!!", "caf\u00e9 na\u00efve \u00fcber", "a &lt;b&gt; &amp;amp; c",
-        "ひまわり نجمة привет", "\U0001f469\u200d\U0001f680 rocket", "10,000 x 12.5%", "x" * 200, "word " * 90, "\u00bd \u2122",
+        "ひまわり نجمة привет", "\U0001f469\u200d\U0001f680 rocket", "10,000 x 12.5%", "x" * 200, "word " * 90,
+        "\u00bd \u2122",
     ]  # fmt: skip
     with gzip.open(Path(open_clip.__file__).with_name("bpe_simple_vocab_16e6.txt.gz"), "rt", encoding="utf-8") as lines:
         ours = Templated.from_merges(lines)
@@ -273,7 +274,7 @@ def test_what_we_train_is_read_by_transformers(transformers: Any, tokenizer: BPE
     ids = fast(TEXTS[:1] + TEXTS[2:], return_tensors="pt", padding=True)["input_ids"]
     found = theirs.get_text_features(ids).pooler_output
     assert error(clip.text(TEXTS[:1] + TEXTS[2:]), found) < WITHIN
-    assert read_foreign(tmp_path).text(TEXTS).equal(clip.text(TEXTS))
+    assert error(read_foreign(tmp_path).text(TEXTS), clip.text(TEXTS)) < WITHIN
 
 
 # ---------------------------------------------------------------------------------------------------

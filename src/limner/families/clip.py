@@ -29,9 +29,9 @@ Triple = tuple[float, float, float]
 @dataclass(frozen=True, slots=True)
 class Config:
     image_size: int = 64
-    patch: int = 8  # pixels a side; (image_size / patch) squared tokens
+    patch: int = 16  # pixels a side; (image_size / patch) squared tokens
     embedding: int = 128  # dimensions of the space that both towers share
-    vision: PreNormConfig = field(default_factory=lambda: PreNormConfig(width=128, depth=6, heads=4, hidden=512))
+    vision: PreNormConfig = field(default_factory=lambda: PreNormConfig(width=128, depth=5, heads=4, hidden=512))
     text: ClipTextConfig = field(default_factory=lambda: ClipTextConfig(width=128, depth=3, heads=4, hidden=512))
     activation: Activation = "gelu"
     most_scale: float = 100.0  # what the learnt inverse temperature is clamped to
@@ -54,7 +54,8 @@ class CLIP(Family):
     Config = Config
     presets: ClassVar[dict[str, Config]] = {"base": Config()}
     presets["tiny"] = replace(
-        presets["base"], image_size=32, embedding=32, vision=PreNormConfig(width=32, depth=2, heads=2, hidden=64),
+        presets["base"], image_size=32, patch=8, embedding=32,
+        vision=PreNormConfig(width=32, depth=2, heads=2, hidden=64),
         text=ClipTextConfig(width=32, depth=2, heads=2, hidden=64, length=32),
     )  # fmt: skip
 

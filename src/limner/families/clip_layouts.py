@@ -352,6 +352,10 @@ class Transformers:
     text_config: TransformersText
     projection_dim: int = 512
 
+    def __post_init__(self) -> None:
+        pictures, texts = self.vision_config.hidden_act, self.text_config.hidden_act
+        check(pictures == texts, f'hidden_act is "{pictures}" for pictures and "{texts}" for texts; make them one')
+
     @staticmethod
     def parse(values: Mapping[str, Any], where: str) -> Transformers:
         """Its many other keys say nothing of the mathematics. A `text_config_dict` stands for `text_config`."""
@@ -364,10 +368,6 @@ class Transformers:
 
     def ours(self, mean: Triple, spread: Triple) -> Config:
         vision, text = self.vision_config, self.text_config
-        check(
-            vision.hidden_act == text.hidden_act,
-            f'hidden_act is "{vision.hidden_act}" for pictures and "{text.hidden_act}" for texts; make them one',
-        )
         return Config(
             image_size=vision.image_size, patch=vision.patch_size, embedding=self.projection_dim, mean=mean,
             spread=spread, activation=vision.hidden_act,

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from limner import families
 from limner.core import InputError, Tokenizer
 from limner.families.clip import CLIP
 from limner.families.clip_layouts import MEAN, holds_foreign, read_foreign, weights, write_foreign
@@ -115,6 +116,7 @@ FAULTS: list[tuple[str, list[str], Any, str]] = [
     ("open_clip", ["model_cfg", "vision_cfg", "timm_model_name"], "vit_b", 'unknown key "timm_model_name"'),
     ("open_clip", ["model_cfg", "text_cfg", "width"], "wide", "text_cfg: width = 'wide' is a str"),
     ("open_clip", ["model_cfg"], {}, 'the key "embed_dim" is missing'),
+    ("open_clip", ["preprocess_cfg", "mean"], [0.5], "mean = [0.5] has 1 values, not 3"),
     ("transformers", ["vision_config", "hidden_act"], "gelu_new", "hidden_act = 'gelu_new' is not one of"),
     ("transformers", ["vision_config", "hidden_act"], "quick_gelu", "make them one"),
     ("transformers", ["text_config", "layer_norm_eps"], 1e-6, "layer_norm_eps = 1e-06 is not 1e-05"),
@@ -162,3 +164,12 @@ def test_a_file_alone_does_not_say_how_it_computes(folder: Path) -> None:
 def test_our_own_model_folders_are_not_foreign(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"limner": "1", "family": "clip", "config": {}}')
     assert not holds_foreign(tmp_path)
+
+
+def test_a_model_from_elsewhere_becomes_one_of_ours(clip: CLIP, folder: Path, tmp_path: Path) -> None:
+    families.save(tmp_path / "ours", read_foreign(folder))
+    ours = families.load(tmp_path / "ours")
+    assert isinstance(ours, CLIP)
+    assert not holds_foreign(tmp_path / "ours")
+    assert not holds_foreign(tmp_path / "ours/model.safetensors")
+    torch.testing.assert_close(ours.embed_texts(TEXTS), clip.embed_texts(TEXTS))

@@ -159,7 +159,7 @@ def ask(judge: Judge, question: Question, source: Scenes, scenes: int) -> Answer
     for start in range(0, len(asked), CHUNK):
         some = asked[start : start + CHUNK]
         pictures = Batch.of([source[index] for index, _ in some]).images
-        for right in answered(judge, pictures, [choice for _, choice in some]):
+        for right in answered(judge, list(pictures), [choice for _, choice in some]):
             tally.add(right)
     return Answers(tally, sum(choice.chance for _, choice in asked) / len(asked))
 

@@ -22,6 +22,7 @@ from limner.families import WithoutInitialising, check_match
 from limner.families.clip import CLIP, Config, Triple
 from limner.nn.prenorm import Activation, PreNormConfig
 from limner.store import atomic_write
+from limner.store.folder import MANIFEST
 from limner.store.weights import dump, load
 from limner.text.clip import ClipTextConfig
 from limner.text.ended import Ended, EndedTokenizer, Templated
@@ -40,14 +41,14 @@ PREPROCESSING, TOKENIZER, MERGES = "preprocessor_config.json", "tokenizer.json",
 
 def holds_foreign(path: Path) -> bool:
     """Whether there is a CLIP of another program, and not a model of ours."""
-    return (path / OPEN_CLIP_CONFIG).is_file() or _is_transformers(path) or path.suffix == ".safetensors"
+    return _is_open_clip(path) or _is_transformers(path) or _is_bare(path)
 
 
 def weights(path: Path) -> Path:
     """The file of weights of what `holds_foreign` found."""
-    if path.suffix == ".safetensors":
+    if _is_bare(path):
         return path
-    return path / (OPEN_CLIP_WEIGHTS if (path / OPEN_CLIP_CONFIG).is_file() else TRANSFORMERS_WEIGHTS)
+    return path / (OPEN_CLIP_WEIGHTS if _is_open_clip(path) else TRANSFORMERS_WEIGHTS)
 
 
 def read_foreign(path: Path) -> CLIP:
@@ -56,29 +57,9 @@ def read_foreign(path: Path) -> CLIP:
     Beside the weights there must be the tokenizer: a tokenizer.json, or OpenAI's list of merges.
     """
     tokenizer = _tokenizer(path if path.is_dir() else path.parent)
-    if (path / OPEN_CLIP_CONFIG).is_file():
-        values = _json(path / OPEN_CLIP_CONFIG)
-        about = values.get("preprocess_cfg", {})
-        theirs = parse(OpenClip, values.get("model_cfg", {}), f"{path / OPEN_CLIP_CONFIG}: model_cfg")
-        config = theirs.ours(*_normalisation(about.get("mean"), about.get("std")))
-        _check_end(LARGEST, tokenizer, path / OPEN_CLIP_CONFIG)
-        return _filled(config, tokenizer, OPEN_CLIP, weights(path))
-    if _is_transformers(path):
-        values = _json(path / TRANSFORMERS_CONFIG)
-        about = _json(path / PREPROCESSING) if (path / PREPROCESSING).is_file() else {}
-        known = Transformers.parse(values, str(path / TRANSFORMERS_CONFIG))
-        _check_end(known.text_config.eos_token_id, tokenizer, path / TRANSFORMERS_CONFIG)
-        config = known.ours(*_normalisation(about.get("image_mean"), about.get("image_std")))
-        return _filled(config, tokenizer, TRANSFORMERS, weights(path))
-    tensors = load(path)
-    if not OPEN_CLIP.constants & tensors.keys():
-        raise InputError(
-            f"{path} may be OpenAI's or open_clip's, which compute differently; "
-            f"put the model's {OPEN_CLIP_CONFIG} beside it and name the folder"
-        )
-    config = OpenClip.of_weights(tensors, path).ours(MEAN, SPREAD)
-    _check_end(LARGEST, tokenizer, path)
-    return _filled(config, tokenizer, OPEN_CLIP, path)
+    if _is_open_clip(path):
+        return _read_open_clip(path, tokenizer)
+    return _read_transformers(path, tokenizer) if _is_transformers(path) else _read_openai(path, tokenizer)
 
 
 def write_foreign(folder: Path, clip: CLIP, program: Literal["open_clip", "transformers"]) -> None:
@@ -86,28 +67,64 @@ def write_foreign(folder: Path, clip: CLIP, program: Literal["open_clip", "trans
 
     Its `most_scale` is lost, which is of use in training alone.
     """
-    config, words = clip.config, clip.text.tokenizer
+    words = clip.text.tokenizer
     templated = words.templated() if isinstance(words, Ended) else words
-    mean, spread = list(config.mean), list(config.spread)
-    parts: dict[str, bytes] = {TOKENIZER: templated.to_json().encode()}
-    if program == "open_clip":
-        about = {"model_cfg": unparse(OpenClip.of(config, words.size)), "preprocess_cfg": {"mean": mean, "std": spread}}
-        parts[OPEN_CLIP_CONFIG] = _dumped(about)
-        parts[OPEN_CLIP_WEIGHTS] = dump(OPEN_CLIP.to_theirs(clip.state_dict()))
-    else:
-        kind = {"model_type": "clip", "architectures": ["CLIPModel"]}
-        side = {"height": config.image_size, "width": config.image_size}
-        parts[TRANSFORMERS_CONFIG] = _dumped({**kind, **unparse(Transformers.of(config, words))})
-        parts[PREPROCESSING] = _dumped(
-            {
-                "image_processor_type": "CLIPImageProcessor", "image_mean": mean, "image_std": spread, "resample": 3,
-                "size": {"shortest_edge": config.image_size}, "crop_size": side,
-            }
-        )  # fmt: skip
-        parts[TRANSFORMERS_WEIGHTS] = dump(TRANSFORMERS.to_theirs(clip.state_dict()))
+    parts = _as_open_clip(clip) if program == "open_clip" else _as_transformers(clip)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, data in parts.items():
+    for name, data in {**parts, TOKENIZER: templated.to_json().encode()}.items():
         atomic_write(folder / name, data)
+
+
+def _read_open_clip(path: Path, tokenizer: EndedTokenizer) -> CLIP:
+    where, values = path / OPEN_CLIP_CONFIG, _json(path / OPEN_CLIP_CONFIG)
+    about = values.get("preprocess_cfg") or {}
+    theirs = parse(OpenClip, values.get("model_cfg") or {}, f"{where}: model_cfg")
+    _check_end(LARGEST, tokenizer, where)
+    config = theirs.ours(Pixels.parse(about.get("mean"), about.get("std"), f"{where}: preprocess_cfg"))
+    return _filled(config, tokenizer, OPEN_CLIP, weights(path))
+
+
+def _read_transformers(path: Path, tokenizer: EndedTokenizer) -> CLIP:
+    where = path / TRANSFORMERS_CONFIG
+    about = _json(path / PREPROCESSING) if (path / PREPROCESSING).is_file() else {}
+    theirs = Transformers.parse(_json(where), str(where))
+    _check_end(theirs.text_config.eos_token_id, tokenizer, where)
+    config = theirs.ours(Pixels.parse(about.get("image_mean"), about.get("image_std"), str(path / PREPROCESSING)))
+    return _filled(config, tokenizer, TRANSFORMERS, weights(path))
+
+
+def _read_openai(path: Path, tokenizer: EndedTokenizer) -> CLIP:
+    tensors = load(path)
+    if not OPEN_CLIP.constants & tensors.keys():
+        raise InputError(
+            f"{path} may be OpenAI's or open_clip's, which compute differently; "
+            f"put the model's {OPEN_CLIP_CONFIG} beside it and name the folder"
+        )
+    _check_end(LARGEST, tokenizer, path)
+    return _filled(OpenClip.of_weights(tensors, path).ours(Pixels()), tokenizer, OPEN_CLIP, path)
+
+
+def _as_open_clip(clip: CLIP) -> dict[str, bytes]:
+    config = clip.config
+    about = {
+        "model_cfg": unparse(OpenClip.of(config, clip.text.tokenizer.size)),
+        "preprocess_cfg": {"mean": list(config.mean), "std": list(config.spread)},
+    }
+    return {OPEN_CLIP_CONFIG: _dumped(about), OPEN_CLIP_WEIGHTS: dump(OPEN_CLIP.to_theirs(clip.state_dict()))}
+
+
+def _as_transformers(clip: CLIP) -> dict[str, bytes]:
+    config, side = clip.config, clip.config.image_size
+    theirs = unparse(Transformers.of(config, clip.text.tokenizer))
+    preprocessing = {
+        "image_processor_type": "CLIPImageProcessor", "image_mean": list(config.mean), "image_std": list(config.spread),
+        "resample": 3, "size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side},
+    }  # fmt: skip
+    return {
+        TRANSFORMERS_CONFIG: _dumped({"model_type": "clip", "architectures": ["CLIPModel"], **theirs}),
+        TRANSFORMERS_WEIGHTS: dump(TRANSFORMERS.to_theirs(clip.state_dict())),
+        PREPROCESSING: _dumped(preprocessing),
+    }
 
 
 def _filled(config: Config, tokenizer: EndedTokenizer, layout: Layout, file: Path) -> CLIP:
@@ -118,7 +135,7 @@ def _filled(config: Config, tokenizer: EndedTokenizer, layout: Layout, file: Pat
     check_match(file, layout.to_theirs(ours), tensors)
     found = layout.to_ours(tensors, ours)
     clip.load_state_dict({name: found[name].to(one.dtype) for name, one in ours.items()}, assign=True)
-    return clip.eval()  # type: ignore[no-any-return]
+    return clip.eval()
 
 
 def _tokenizer(folder: Path) -> EndedTokenizer:
@@ -138,14 +155,17 @@ def _check_end(said: int, tokenizer: EndedTokenizer, where: Path) -> None:
     )
 
 
-def _normalisation(mean: Any, spread: Any) -> tuple[Triple, Triple]:
-    """OpenAI's where a file is silent."""
-    first, second = (tuple(found) if found else usual for found, usual in ((mean, MEAN), (spread, SPREAD)))
-    return first, second
+def _is_open_clip(path: Path) -> bool:
+    return (path / OPEN_CLIP_CONFIG).is_file()
 
 
 def _is_transformers(path: Path) -> bool:
     return (path / TRANSFORMERS_CONFIG).is_file() and _json(path / TRANSFORMERS_CONFIG).get("model_type") == "clip"
+
+
+def _is_bare(path: Path) -> bool:
+    """Weights alone, and not those in a model folder of ours."""
+    return path.suffix == ".safetensors" and not (path.parent / MANIFEST).is_file()
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -234,6 +254,18 @@ TRANSFORMERS = Layout(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pixels:
+    """What pixels from 0 to 1 are normalised by: OpenAI's numbers where a file is silent."""
+
+    mean: Triple = MEAN
+    std: Triple = SPREAD
+
+    @staticmethod
+    def parse(mean: Any, std: Any, where: str) -> Pixels:
+        return parse(Pixels, {key: one for key, one in {"mean": mean, "std": std}.items() if one is not None}, where)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OpenClipVision:
     layers: int = 12
     width: int = 768
@@ -262,11 +294,11 @@ class OpenClip:
     text_cfg: OpenClipText
     quick_gelu: bool = False
 
-    def ours(self, mean: Triple, spread: Triple) -> Config:
+    def ours(self, pixels: Pixels) -> Config:
         vision, text = self.vision_cfg, self.text_cfg
         return Config(
-            image_size=vision.image_size, patch=vision.patch_size, embedding=self.embed_dim, mean=mean, spread=spread,
-            activation="quick_gelu" if self.quick_gelu else "gelu",
+            image_size=vision.image_size, patch=vision.patch_size, embedding=self.embed_dim, mean=pixels.mean,
+            spread=pixels.std, activation="quick_gelu" if self.quick_gelu else "gelu",
             vision=PreNormConfig(
                 vision.width, vision.layers, vision.width // vision.head_width, int(vision.width * vision.mlp_ratio)
             ),
@@ -366,11 +398,11 @@ class Transformers:
         rest = {key: values[key] for key in ("projection_dim",) if key in values}
         return parse(Transformers, {**towers, **rest}, where)
 
-    def ours(self, mean: Triple, spread: Triple) -> Config:
+    def ours(self, pixels: Pixels) -> Config:
         vision, text = self.vision_config, self.text_config
         return Config(
-            image_size=vision.image_size, patch=vision.patch_size, embedding=self.projection_dim, mean=mean,
-            spread=spread, activation=vision.hidden_act,
+            image_size=vision.image_size, patch=vision.patch_size, embedding=self.projection_dim, mean=pixels.mean,
+            spread=pixels.std, activation=vision.hidden_act,
             vision=PreNormConfig(
                 vision.hidden_size, vision.num_hidden_layers, vision.num_attention_heads, vision.intermediate_size
             ),

@@ -95,9 +95,10 @@ class Templated:
     @staticmethod
     def from_merges(lines: Iterable[str]) -> Templated:
         """OpenAI's list of merges, bpe_simple_vocab_16e6.txt: a line of title, then a pair of tokens in each."""
-        pairs = [tuple(line.split()) for line in list(lines)[1 : MERGES + 1]]
-        if len(pairs) != MERGES or any(len(pair) != 2 for pair in pairs):
+        rows = [line.split() for line in list(lines)[1 : MERGES + 1]]
+        if len(rows) != MERGES or any(len(row) != 2 for row in rows):
             raise InputError(f"this is not OpenAI's list of merges, which has a line of title and {MERGES:,} pairs")
+        pairs = [(first, second) for first, second in rows]
         letters = sorted(pre_tokenizers.ByteLevel.alphabet())  # a printable one for each byte
         start, end = "<|startoftext|>", "<|endoftext|>"
         tokens = [*letters, *(letter + "</w>" for letter in letters), *map("".join, pairs), start, end]

@@ -33,6 +33,11 @@ MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 TEXTS = ["a red square", "two small stars above a big moon in a night sky and a red square on it", "", "a blue circle"]
 
 
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="module")
 def transformers() -> Any:
     with warnings.catch_warnings():

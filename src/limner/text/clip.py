@@ -54,9 +54,7 @@ class ClipText(nn.Module):
         transformers reads here unless its config says eos_token_id = 2, by which it means OpenAI's rule.
         """
         ends = ids.eq(self.tokenizer.end).int().argmax(dim=1, keepdim=True)
-        mask = (
-            torch.arange(ids.shape[1], device=ids.device) <= ends
-        )  # what stands behind is seen by nothing that counts
+        mask = torch.arange(ids.shape[1], device=ids.device) <= ends  # nothing that counts sees what stands behind
         row, column, owner = packing(mask, self.length)
         page = (int(row[-1]) + 1, self.length)
         x = self.place.new_zeros((*page, self.place.shape[1]))

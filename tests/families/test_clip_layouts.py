@@ -81,7 +81,7 @@ def test_every_weight_must_be_there_and_no_other(folder: Path) -> None:
 def test_a_weight_of_another_shape_is_named_as_the_file_names_it(folder: Path, program: str) -> None:
     names = {"open_clip": "token_embedding.weight", "transformers": "text_model.embeddings.token_embedding.weight"}
     changed(folder, **{names[program]: torch.zeros(7, 32)})
-    with pytest.raises(InputError, match=f"{names[program]} is 7 x 32 where the config means"):
+    with pytest.raises(InputError, match=f"{names[program]} is 7 x 32 where it should be"):
         read_foreign(folder)
 
 

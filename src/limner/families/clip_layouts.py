@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from limner.core import InputError, check, parse, unparse
-from limner.families import WithoutInitialising, check_match
+from limner.families import WithoutInitialising
 from limner.families.clip import CLIP, Config, Triple
 from limner.nn.prenorm import Activation, PreNormConfig
 from limner.store import atomic_write
 from limner.store.folder import MANIFEST
-from limner.store.weights import dump, load
+from limner.store.weights import check_match, dump, load
 from limner.text.clip import ClipTextConfig
 from limner.text.ended import Ended, EndedTokenizer, Templated
 
@@ -132,7 +132,7 @@ def _filled(config: Config, tokenizer: EndedTokenizer, layout: Layout, file: Pat
         clip = CLIP(config, tokenizer)
     ours = clip.state_dict()
     tensors = {name: tensor for name, tensor in load(file).items() if name not in layout.constants}
-    check_match(file, layout.to_theirs(ours), tensors)
+    check_match(f"{file} and its config do not belong together", layout.to_theirs(ours), tensors)
     found = layout.to_ours(tensors, ours)
     clip.load_state_dict({name: found[name].to(one.dtype) for name, one in ours.items()}, assign=True)
     return clip.eval()

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from limner import families, store
 from limner.core import InputError
+from limner.families import clip_layouts
 from limner.families.clip import CLIP, fitted
 from limner.store.files import sha256
 
@@ -30,8 +31,6 @@ class Judge:
     @staticmethod
     def load(path: Path, *, name: str = "") -> Judge:
         """A model folder of ours that holds a CLIP, or a CLIP as OpenAI, open_clip or transformers keep it."""
-        from limner.families import clip_layouts
-
         if clip_layouts.holds_foreign(path):
             return Judge(clip_layouts.read_foreign(path), name=name, hash=sha256(clip_layouts.weights(path)))
         family = families.load(path)

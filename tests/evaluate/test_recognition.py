@@ -102,9 +102,9 @@ def test_the_nearest_text_decides() -> None:
 
 def test_a_table_has_both_splits_and_chance() -> None:
     answers = recognition.Answers(Tally(3, 4), 0.25)
-    text = to_markdown({"count": {"seen": answers, "unseen": recognition.Answers(Tally(1, 4), 0.25)}})
+    text = to_markdown({"count": {"seen": answers, "unseen": recognition.Answers(Tally(1, 4), 0.5)}})
     assert "| count | 4 + 4 | 75.0 (" in text
-    assert "| 25.00 |" in text
+    assert "| 25.00 + 50.00 |" in text
     assert all(one.count("|") == two.count("|") for one, two in pairwise(text.splitlines()))
 
 

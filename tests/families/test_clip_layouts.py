@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer as Engine
 from torch import Tensor
 
 from limner import families
 from limner.core import InputError, Tokenizer
 from limner.families.clip import CLIP
 from limner.families.clip_layouts import MEAN, holds_foreign, read_foreign, weights, write_foreign
+from limner.text.ended import Ended, Templated
 
 PROGRAMS = ["open_clip", "transformers"]
 CONFIGS = {"open_clip": "open_clip_config.json", "transformers": "config.json"}
@@ -115,6 +119,8 @@ def test_older_transformers_files_carry_positions_and_an_inner_config(clip: CLIP
 FAULTS: list[tuple[str, list[str], Any, str]] = [
     ("open_clip", ["model_cfg", "vision_cfg", "timm_model_name"], "vit_b", 'unknown key "timm_model_name"'),
     ("open_clip", ["model_cfg", "text_cfg", "width"], "wide", "text_cfg: width = 'wide' is a str"),
+    ("open_clip", ["model_cfg", "vision_cfg", "head_width"], 0, "head_width = 0 must be above 0"),
+    ("open_clip", ["model_cfg", "text_cfg", "heads"], 5, "config.json: width = 32 does not divide into heads = 5"),
     ("open_clip", ["model_cfg"], {}, 'the key "embed_dim" is missing'),
     ("open_clip", ["preprocess_cfg", "mean"], [0.5], "mean = [0.5] has 1 values, not 3"),
     ("transformers", ["vision_config", "hidden_act"], "gelu_new", "hidden_act = 'gelu_new' is not one of"),
@@ -154,6 +160,37 @@ def test_a_tokenizer_must_lie_beside_the_weights(folder: Path) -> None:
     (folder / "tokenizer.json").unlink()
     with pytest.raises(InputError, match=r"neither tokenizer\.json nor bpe_simple_vocab"):
         read_foreign(folder)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "bpe_simple_vocab_16e6.txt.gz"])
+@pytest.mark.parametrize("data", [b"", b"\xff\xfe", gzip.compress(b"a title" * 99)[:-9], gzip.compress(b"a\nb c\n")])
+def test_a_damaged_tokenizer_is_one_line_that_names_it(folder: Path, name: str, data: bytes) -> None:
+    (folder / "tokenizer.json").unlink()
+    (folder / name).write_bytes(data)
+    with pytest.raises(InputError) as caught:
+        read_foreign(folder)
+    assert str(caught.value).startswith(f"{folder / name}: ")
+
+
+def test_what_ends_below_its_largest_id_is_not_written_for_who_reads_there(clip: CLIP, tmp_path: Path) -> None:
+    assert isinstance(clip.text.tokenizer, Ended)
+    engine = Engine.from_str(clip.text.tokenizer.templated().to_json())
+    engine.add_tokens(["zebra"])
+    above = CLIP(CLIP.presets["tiny"], Templated(engine))
+    with pytest.raises(InputError, match=f"read at token {above.tokenizer.size - 1}, but the tokenizer ends them in"):
+        write_foreign(tmp_path / "open", above, "open_clip")
+    assert not (tmp_path / "open").exists()
+    write_foreign(tmp_path / "hf", above, "transformers")
+    assert read_foreign(tmp_path / "hf").text.tokenizer.end == clip.text.tokenizer.end
+
+
+@pytest.mark.parametrize(("width", "hidden"), [(49, 54), (100, 403), (64, 256), (32, 100)])
+def test_a_ratio_of_sizes_comes_back_as_the_size(tokenizer: Tokenizer, tmp_path: Path, width: int, hidden: int) -> None:
+    """54 / 49 times 49 is 53.99... in floats, which open_clip rounds down."""
+    tiny = CLIP.presets["tiny"]
+    config = replace(tiny, vision=replace(tiny.vision, width=width, heads=1, hidden=hidden))
+    write_foreign(tmp_path, CLIP(config, tokenizer), "open_clip")
+    assert read_foreign(tmp_path).config == config
 
 
 def test_a_file_alone_does_not_say_how_it_computes(folder: Path) -> None:

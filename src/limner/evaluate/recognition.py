@@ -176,10 +176,11 @@ def answered(judge: Judge, pictures: Sequence[Tensor], choices: Sequence[Choice]
 
 
 def to_markdown(found: Mapping[str, Mapping[str, Answers]]) -> str:
-    """In percent, with 95 % intervals."""
+    """In percent, with 95 % intervals; where a cell has a sum, it is of the two splits."""
     lines = ["| % right | n | seen | unseen | chance |", "|---|---:|---:|---:|---:|"]
     for name, splits in found.items():
         cells = [str(splits[split].tally) for split in SPLITS]
         count = " + ".join(str(splits[split].tally.trials) for split in SPLITS)
-        lines.append(f"| {name} | {count} | {cells[0]} | {cells[1]} | {100 * splits['seen'].chance:.2f} |")
+        chance = " + ".join(f"{100 * splits[split].chance:.2f}" for split in SPLITS)
+        lines.append(f"| {name} | {count} | {cells[0]} | {cells[1]} | {chance} |")
     return "\n".join(lines) + "\n"

@@ -39,8 +39,9 @@ class Config:
     spread: Triple = (0.5, 0.5, 0.5)  # their standard deviation, divided by then
 
     def __post_init__(self) -> None:
+        check(self.embedding > 0, f"embedding = {self.embedding} must be above 0")
         check(
-            self.patch > 0 and self.image_size % self.patch == 0,
+            self.image_size >= self.patch > 0 and self.image_size % self.patch == 0,
             f"image_size = {self.image_size} does not divide into patches of {self.patch}",
         )
         check(self.most_scale >= 1.0, f"most_scale = {self.most_scale} is below 1, where logits tell nothing; set 100")
@@ -123,12 +124,15 @@ def unit(x: Tensor) -> Tensor:
 
 
 def fitted(images: Tensor, size: int) -> Tensor:
-    """As OpenAI's preprocessing: the shorter side to `size` by an antialiased bicubic kernel, then the middle."""
+    """As OpenAI's preprocessing: the shorter side to `size` by an antialiased bicubic kernel, then the middle.
+
+    The longer side is rounded down and the margin to the nearest, as torchvision does it.
+    """
     height, width = images.shape[-2:]
     if (height, width) == (size, size):
         return images
     short = min(height, width)
-    scaled = [round(side * size / short) for side in (height, width)]
+    scaled = [side * size // short for side in (height, width)]
     images = F.interpolate(images, scaled, mode="bicubic", antialias=True).clamp(-1.0, 1.0)
-    top, left = ((side - size) // 2 for side in scaled)
+    top, left = (round((side - size) / 2) for side in scaled)
     return images[..., top : top + size, left : left + size]

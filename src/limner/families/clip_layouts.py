@@ -9,7 +9,9 @@ from __future__ import annotations
 import gzip
 import json
 import math
-from collections.abc import Iterable, Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -69,6 +71,8 @@ def write_foreign(folder: Path, clip: CLIP, program: Literal["open_clip", "trans
     """
     words = clip.text.tokenizer
     templated = words.templated() if isinstance(words, Ended) else words
+    if program == "open_clip":
+        _check_end(LARGEST, words, folder)
     parts = _as_open_clip(clip) if program == "open_clip" else _as_transformers(clip)
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in {**parts, TOKENIZER: templated.to_json().encode()}.items():
@@ -80,7 +84,9 @@ def _read_open_clip(path: Path, tokenizer: EndedTokenizer) -> CLIP:
     about = values.get("preprocess_cfg") or {}
     theirs = parse(OpenClip, values.get("model_cfg") or {}, f"{where}: model_cfg")
     _check_end(LARGEST, tokenizer, where)
-    config = theirs.ours(Pixels.parse(about.get("mean"), about.get("std"), f"{where}: preprocess_cfg"))
+    pixels = Pixels.parse(about.get("mean"), about.get("std"), f"{where}: preprocess_cfg")
+    with _said_of(where):
+        config = theirs.ours(pixels)
     return _filled(config, tokenizer, OPEN_CLIP, weights(path))
 
 
@@ -89,7 +95,9 @@ def _read_transformers(path: Path, tokenizer: EndedTokenizer) -> CLIP:
     about = _json(path / PREPROCESSING) if (path / PREPROCESSING).is_file() else {}
     theirs = Transformers.parse(_json(where), str(where))
     _check_end(theirs.text_config.eos_token_id, tokenizer, where)
-    config = theirs.ours(Pixels.parse(about.get("image_mean"), about.get("image_std"), str(path / PREPROCESSING)))
+    pixels = Pixels.parse(about.get("image_mean"), about.get("image_std"), str(path / PREPROCESSING))
+    with _said_of(where):
+        config = theirs.ours(pixels)
     return _filled(config, tokenizer, TRANSFORMERS, weights(path))
 
 
@@ -101,7 +109,9 @@ def _read_openai(path: Path, tokenizer: EndedTokenizer) -> CLIP:
             f"put the model's {OPEN_CLIP_CONFIG} beside it and name the folder"
         )
     _check_end(LARGEST, tokenizer, path)
-    return _filled(OpenClip.of_weights(tensors, path).ours(Pixels()), tokenizer, OPEN_CLIP, path)
+    with _said_of(path):
+        config = OpenClip.of_weights(tensors).ours(Pixels())
+    return _filled(config, tokenizer, OPEN_CLIP, path)
 
 
 def _as_open_clip(clip: CLIP) -> dict[str, bytes]:
@@ -127,6 +137,15 @@ def _as_transformers(clip: CLIP) -> dict[str, bytes]:
     }
 
 
+@contextmanager
+def _said_of(where: Path) -> Iterator[None]:
+    """Whatever is wrong inside is wrong with that file."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
 def _filled(config: Config, tokenizer: EndedTokenizer, layout: Layout, file: Path) -> CLIP:
     with WithoutInitialising():
         clip = CLIP(config, tokenizer)
@@ -139,12 +158,23 @@ def _filled(config: Config, tokenizer: EndedTokenizer, layout: Layout, file: Pat
 
 
 def _tokenizer(folder: Path) -> EndedTokenizer:
-    if (folder / TOKENIZER).is_file():
-        return Templated.from_json((folder / TOKENIZER).read_text(encoding="utf-8"))
-    if (folder / MERGES).is_file():
-        with gzip.open(folder / MERGES, "rt", encoding="utf-8") as lines:
-            return Templated.from_merges(lines)
+    for name, read in {TOKENIZER: _from_json, MERGES: _from_merges}.items():
+        if (folder / name).is_file():
+            with _said_of(folder / name):
+                return read(folder / name)
     raise InputError(f"{folder} has neither {TOKENIZER} nor {MERGES}: put the model's own beside its weights")
+
+
+def _from_json(path: Path) -> EndedTokenizer:
+    return Templated.from_json(path.read_text(encoding="utf-8", errors="replace"))
+
+
+def _from_merges(path: Path) -> EndedTokenizer:
+    try:
+        with gzip.open(path, "rt", encoding="utf-8", errors="replace") as lines:
+            return Templated.from_merges(lines)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(f"it is damaged ({error}); copy it again") from None
 
 
 def _check_end(said: int, tokenizer: EndedTokenizer, where: Path) -> None:
@@ -274,6 +304,9 @@ class OpenClipVision:
     patch_size: int = 16
     image_size: int = 224
 
+    def __post_init__(self) -> None:
+        check(self.head_width > 0, f"head_width = {self.head_width} must be above 0")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenClipText:
@@ -314,24 +347,24 @@ class OpenClip:
             embed_dim=config.embedding, quick_gelu=config.activation == "quick_gelu",
             vision_cfg=OpenClipVision(
                 layers=vision.depth, width=vision.width, head_width=vision.width // vision.heads,
-                mlp_ratio=vision.hidden / vision.width, patch_size=config.patch, image_size=config.image_size,
+                mlp_ratio=_ratio(vision), patch_size=config.patch, image_size=config.image_size,
             ),
             text_cfg=OpenClipText(
                 context_length=text.length, vocab_size=vocabulary, width=text.width, heads=text.heads,
-                layers=text.depth, mlp_ratio=text.hidden / text.width,
+                layers=text.depth, mlp_ratio=_ratio(text),
             ),
         )  # fmt: skip
 
     @staticmethod
-    def of_weights(tensors: Mapping[str, Tensor], where: Path) -> OpenClip:
+    def of_weights(tensors: Mapping[str, Tensor]) -> OpenClip:
         """What OpenAI's own files leave to be seen from the shapes; heads are 64 wide, the activation is QuickGELU."""
         try:
             width, _, patch, _ = tensors["visual.conv1.weight"].shape
             side = math.isqrt(len(tensors["visual.positional_embedding"]) - 1)
             text, embedding = tensors["text_projection"].shape
             length, vocabulary = len(tensors["positional_embedding"]), len(tensors["token_embedding.weight"])
-        except (KeyError, ValueError) as error:
-            raise InputError(f"{where} is not a CLIP of OpenAI's with a vision transformer: {error}") from None
+        except (KeyError, ValueError, TypeError) as error:
+            raise InputError(f"it is not a CLIP of OpenAI's with a vision transformer: {error}") from None
         depths = [sum(name.startswith(one) and name.endswith("in_proj_bias") for name in tensors) for one in "vt"]
         return OpenClip(
             embed_dim=embedding, quick_gelu=True,
@@ -340,6 +373,12 @@ class OpenClip:
                 context_length=length, vocab_size=vocabulary, width=text, heads=text // 64, layers=depths[1]
             ),
         )  # fmt: skip
+
+
+def _ratio(tower: PreNormConfig) -> float:
+    """What open_clip multiplies the width by, and rounds down: for some sizes the quotient falls just short."""
+    ratio = tower.hidden / tower.width
+    return ratio if int(tower.width * ratio) == tower.hidden else math.nextafter(ratio, math.inf)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,6 +39,8 @@ class PreNormConfig:
             self.width > 0 and self.heads > 0 and self.width % self.heads == 0,
             f"width = {self.width} does not divide into heads = {self.heads}",
         )
+        check(self.depth > 0, f"depth = {self.depth} must be above 0")
+        check(self.hidden > 0, f"hidden = {self.hidden} must be above 0")
 
 
 class PreNormBlock(nn.Module):

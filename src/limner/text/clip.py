@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from limner.core import Tokenizer, check
 from limner.nn.prenorm import Activation, PreNormConfig, PreNormStack
 from limner.text.ended import ended
-from limner.text.transformer import packing
+from limner.text.packing import Packing
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class ClipTextConfig(PreNormConfig):
 
 
 class ClipText(nn.Module):
-    """Texts to features (B, out). Short texts share a row, as in text/transformer.py."""
+    """Texts to features (B, out). Short texts share a row (text/packing.py)."""
 
     def __init__(
         self, config: ClipTextConfig, tokenizer: Tokenizer, *, out: int, activation: Activation = "gelu"
@@ -55,19 +55,9 @@ class ClipText(nn.Module):
         """
         ends = ids.eq(self.tokenizer.end).int().argmax(dim=1, keepdim=True)
         mask = torch.arange(ids.shape[1], device=ids.device) <= ends  # nothing that counts sees what stands behind
-        row, column, owner = packing(mask, self.length)
-        page = (int(row[-1]) + 1, self.length)
-        x = self.place.new_zeros((*page, self.place.shape[1]))
-        x[row, column] = self.embed(ids[mask]) + self.place[mask.nonzero()[:, 1]]
-        x = self.blocks(x, mask=_seen(row, column, owner, page))
+        packing = Packing.of(mask, self.length)
+        x = packing.laid(self.embed(ids[mask]) + self.place[mask.nonzero()[:, 1]])
+        x = self.blocks(x, mask=packing.own().tril()[:, None])  # causal: texts lie in their rows from left to right
         last = mask.sum(dim=1).cumsum(dim=0) - 1
-        features: Tensor = self.project(self.norm(x[row[last], column[last]]))
+        features: Tensor = self.project(self.norm(packing.taken(x)[last]))
         return features
-
-
-def _seen(row: Tensor, column: Tensor, owner: Tensor, page: tuple[int, int]) -> Tensor:
-    """(rows, 1, room, room): a token sees those of its own text that stand before it, and itself."""
-    owners = owner.new_full(page, -1)
-    owners[row, column] = owner
-    place = torch.arange(page[1], device=owner.device)
-    return ((owners[:, :, None] == owners[:, None, :]) & (place[:, None] >= place))[:, None]

@@ -6,9 +6,12 @@ import pytest
 import torch
 from tests.evaluate.rows import FEW, features
 
-from limner.core import InputError
-from limner.evaluate.features import ExtractorId
+from limner.core import InputError, Tokenizer
+from limner.evaluate.extractors import ImageEncoder
+from limner.evaluate.features import ExtractorId, Features, extract
 from limner.evaluate.metrics import clip_score, r_precision
+from limner.families.clip import CLIP
+from limner.judge import Judge
 
 NAMES = [f"prompt {number}" for number in range(40)]
 TEXTS = features(torch.eye(40), NAMES)
@@ -52,3 +55,16 @@ def test_what_does_not_go_together_is_an_error():
         clip_score(images, features(torch.eye(40), NAMES, ExtractorId("other")))
     with pytest.raises(InputError, match="100 candidates want as many prompts, and there are 40"):
         r_precision(images, TEXTS)
+
+
+def test_a_clip_s_score_is_what_it_says_as_a_judge(tokenizer: Tokenizer):
+    torch.manual_seed(0)
+    judge = Judge(CLIP(CLIP.presets["tiny"], tokenizer), name="eye", hash="e7e")
+    pictures = [torch.randint(0, 256, (3, 32, 32)) / 127.5 - 1 for _ in NAMES]
+    encoder = ImageEncoder.of(judge)
+    assert (encoder.id.name, encoder.id.hash) == ("eye", "e7e")
+    texts = Features.of(judge.embed_texts(NAMES), encoder.id, prompts=NAMES)
+    found = clip_score(extract(encoder, pictures, prompts=NAMES), texts, bootstrap=FEW).value
+    cosines = judge.scores(pictures, NAMES)
+    assert min(cosines) > 0
+    assert found == pytest.approx(2.5 * sum(cosines) / len(cosines), rel=1e-4)

@@ -18,6 +18,7 @@ from limner.text import load_tokenizer
 
 TABLE = {
     "aligndraw": "limner.families.aligndraw:AlignDRAW",
+    "clip": "limner.families.clip:CLIP",
     "flow": "limner.families.flow:Flow",
     "regressor": "limner.families.regressor:Regressor",
 }
@@ -78,7 +79,7 @@ def load(folder: Path) -> Family:
         raise InputError(f'{where}: unknown family "{stored.family}"{nearest(stored.family, list(TABLE))}')
     kind = find(stored.family)
     config: Any = parse(kind.Config, stored.config, f"{where}: config")
-    with _WithoutInitialising():
+    with WithoutInitialising():
         family = kind(config, load_tokenizer(stored.tokenizer))
     expected = family.state_dict()
     check_match(f"{folder}: weights and config do not belong together", expected, stored.tensors)
@@ -86,7 +87,7 @@ def load(folder: Path) -> Family:
     return family.eval()
 
 
-class _WithoutInitialising(TorchFunctionMode):
+class WithoutInitialising(TorchFunctionMode):
     """Random first weights that are replaced at once need not be drawn. (Building on torch's meta device
     would lose the buffers that are computed and not stored, and imports the compiler, which takes seconds.)"""
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from limner.evaluate.extractors.resize import PILLOW, Resize, levels
 from limner.evaluate.features import ExtractorId
+from limner.judge import Judge
 
 HALF = (0.5, 0.5, 0.5)
 
@@ -33,6 +34,14 @@ class ImageEncoder:
     ) -> None:
         self.encode, self.side, self.mean, self.spread, self.resize = encode, side, mean, spread, resize
         self.id = ExtractorId(name, hash, resize.name)
+
+    @staticmethod
+    def of(judge: Judge, *, resize: Resize = PILLOW) -> ImageEncoder:
+        """A CLIP, ours or another program's (`Judge.load`); of its captions: `judge.embed_texts(prompts)`."""
+        clip = judge.clip
+        return ImageEncoder(
+            clip.embed_images, name=judge.name, hash=judge.hash, side=clip.config.image_size, resize=resize
+        )
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:

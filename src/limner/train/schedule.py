@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from limner.train.recipe import Optimizer
 
 RAMP = 0.08  # the average's half-life is at most this share of the images seen, so that it forgets the first weights
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The part of a run in which a step is trained: iterations that begin at `start` images or later, before `end`."""
+
+    start: int
+    end: int
+
+    def holds(self, images: int) -> bool:
+        return self.start <= images < self.end
+
+    def rate(self, images: int, optimizer: Optimizer) -> float:
+        """As the function `rate`, as though the stage were the run."""
+        return rate(images - self.start, optimizer, budget=self.end - self.start)
 
 
 def rate(images: int, optimizer: Optimizer, *, budget: int) -> float:

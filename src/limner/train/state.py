@@ -19,7 +19,7 @@ from limner.train import machine
 from limner.train.checkpoint import Contents
 from limner.train.ema import Ema
 from limner.train.recipe import Recipe
-from limner.train.schedule import crossed, ema_decay, rate
+from limner.train.schedule import Stage, crossed, ema_decay
 from limner.train.update import Outcome, Updater
 
 
@@ -42,15 +42,24 @@ class State:
         family.to(self.device).train()
         torch.manual_seed(recipe.train.seed)  # for dropout; what a loss draws comes from the generator
         self.generator = torch.Generator().manual_seed(recipe.train.seed)
-        self.updaters = [Updater(family, step, recipe, self.precision) for step in chosen_steps(family, recipe)]
+        steps = chosen_steps(family, recipe)
+        self.updaters = [Updater(family, step, recipe, self.precision) for step in steps]
+        self._stages = stages(steps, recipe)
         self.ema = Ema({name: one for updater in self.updaters for name, one in updater.parameters.items()})
         self.counts = Counts()
         self.stride = recipe.train.batch * recipe.train.accumulate  # images to an iteration
 
     @property
     def share(self) -> float:
-        """The share of the learning rate that the iteration ending now has."""
-        return rate(self.counts.images, self.recipe.optimizer, budget=self.recipe.train.images)
+        """The share of the learning rate that the iteration ending now has; where stages overlap, the last step's."""
+        began = self.counts.images - self.stride
+        *_, last = (one.step for one in self.updaters if self._stages[one.step.name].holds(began))
+        return self._share(last)
+
+    @property
+    def begun(self) -> list[Updater]:
+        """Of the steps whose stage has come: the others have learnt nothing yet."""
+        return [one for one in self.updaters if self._stages[one.step.name].start <= self.counts.images]
 
     def passed(self, every: int) -> bool:
         """Whether the iteration ending now passed a multiple of `every` images."""
@@ -62,16 +71,25 @@ class State:
 
     def update(self, batches: Sequence[Batch]) -> dict[str, Outcome]:
         """One iteration, by step: those that are due, in their order, each on all of `batches`."""
-        due = [updater for updater in self.updaters if self.counts.iteration % updater.step.every == 0]
+        due = [one for one in self.updaters if self._due(one.step)]
         self.counts.images += self.stride
         self.counts.iteration += 1
         batches = [batch.to(self.device) for batch in batches]
-        outcomes = {one.step.name: one(batches, self.generator, share=self.share) for one in due}
+        rates = {
+            one.step.name: self._stages[one.step.name].rate(self.counts.images, self.recipe.optimizer) for one in due
+        }
+        outcomes = {one.step.name: one(batches, self.generator, share=rates[one.step.name]) for one in due}
         self._average(outcomes)
         for name, outcome in outcomes.items():
             self.counts.skipped += not outcome.finite
             self.counts.bad_rows[name] = 0 if outcome.finite else self.counts.bad_rows.get(name, 0) + 1
         return outcomes
+
+    def _due(self, step: Step) -> bool:
+        return self.counts.iteration % step.every == 0 and self._stages[step.name].holds(self.counts.images)
+
+    def _share(self, step: Step) -> float:
+        return self._stages[step.name].rate(self.counts.images, self.recipe.optimizer)
 
     def _average(self, outcomes: Mapping[str, Outcome]) -> None:
         """A step that rested is averaged too, as its weights stood still; one whose update was skipped is not."""
@@ -141,10 +159,28 @@ def chosen_steps(family: Family, recipe: Recipe) -> list[Step]:
     """The family's steps that the recipe names, in the family's order."""
     steps = family.steps()
     known = [step.name for step in steps]
-    for name in recipe.train.steps:
-        if name not in known:
-            raise InputError(f'train.steps: {recipe.model.family} has no step "{name}"; it has {", ".join(known)}')
+    for key, names in (("steps", recipe.train.steps), ("stages", tuple(recipe.train.stages))):
+        for name in names:
+            if name not in known:
+                raise InputError(f'train.{key}: {recipe.model.family} has no step "{name}"; it has {", ".join(known)}')
     return [step for step in steps if not recipe.train.steps or step.name in recipe.train.steps]
+
+
+def stages(steps: Sequence[Step], recipe: Recipe) -> dict[str, Stage]:
+    """When each of `steps` is trained, by its name; InputError where for a part of the run none is."""
+    budget, parts = recipe.train.images, recipe.train.stages
+    shares = {step.name: parts.get(step.name, (0.0, 1.0)) for step in steps}
+    covered = 0.0
+    for start, end in sorted(shares.values()):
+        if start > covered:
+            break
+        covered = max(covered, end)
+    if covered < 1.0:
+        raise InputError(
+            f"train.stages: from {covered:.0%} of the run on there is nothing to train, as its steps are "
+            f"{', '.join(shares)}; let one end later, or set train.stages={{}}"
+        )
+    return {name: Stage(round(start * budget), round(end * budget)) for name, (start, end) in shares.items()}
 
 
 @torch.no_grad()

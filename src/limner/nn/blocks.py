@@ -34,16 +34,26 @@ class ParallelBlock(nn.Module):
         self, x: Tensor, *, turn: Turn | None, memory: tuple[Tensor, Tensor] | None, mask: Tensor | None
     ) -> Tensor:
         """`x` (B, N, W); `memory` keys and values (B, H, M, D); `mask` for (B, H, N, N + M), True where seen."""
+        query, key, value, gated = self.project(x, turn=turn)
+        if memory is not None:
+            key, value = torch.cat([key, memory[0]], dim=2), torch.cat([value, memory[1]], dim=2)
+        return self.join(x, F.scaled_dot_product_attention(query, key, value, attn_mask=mask), gated)
+
+    # The two halves of it, for those who look after keys and values themselves.
+
+    def project(self, x: Tensor, *, turn: Turn | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Queries, keys and values of `x` (B, N, W), each (B, H, N, D), and what the SwiGLU says, (B, N, hidden)."""
         qkv, gate, up = self.into(self.norm(x)).split(self.sizes, dim=-1)
         query, key, value = rearrange(qkv, "B N (three H D) -> three B H N D", three=3, H=self.heads)
         query, key = self.query_norm(query), self.key_norm(key)
         if turn is not None:
             query, key = rotate(query, turn), rotate(key, turn)
-        if memory is not None:
-            key, value = torch.cat([key, memory[0]], dim=2), torch.cat([value, memory[1]], dim=2)
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        return query, key, value, F.silu(gate) * up
+
+    def join(self, x: Tensor, attended: Tensor, gated: Tensor) -> Tensor:
+        """What `x` becomes by what it attended to, (B, H, N, D), and by its SwiGLU."""
         attended = rearrange(attended, "B H N D -> B N (H D)")
-        return x + self.out(torch.cat([attended, F.silu(gate) * up], dim=-1))
+        return x + self.out(torch.cat([attended, gated], dim=-1))
 
 
 class HeadNorm(nn.RMSNorm):

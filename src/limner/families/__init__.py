@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from limner import store
 from limner.core import Family, InputError, Tokenizer, nearest, parse, unparse
-from limner.store.weights import finite
+from limner.store import weights
 from limner.text import load_tokenizer
 
 TABLE = {
@@ -80,7 +80,7 @@ def load(folder: Path) -> Family:
     with _WithoutInitialising():
         family = kind(config, load_tokenizer(stored.tokenizer))
     expected = family.state_dict()
-    _check_match(folder, expected, stored.tensors)
+    weights.check_match(folder, expected, stored.tensors)
     family.load_state_dict({name: stored.tensors[name].to(one.dtype) for name, one in expected.items()}, assign=True)
     return family.eval()
 
@@ -97,25 +97,6 @@ class _WithoutInitialising(TorchFunctionMode):
 
 def _narrowed(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
     narrow = tensor.to(dtype)
-    if finite(tensor) and not finite(narrow):
+    if weights.finite(tensor) and not weights.finite(narrow):
         raise InputError(f"{name} holds numbers too large for {dtype}; save it as torch.bfloat16 or leave it as it is")
     return narrow
-
-
-def _check_match(folder: Path, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
-    """Every key accounted for, and of the right shape and kind; else one line with the first differences."""
-    problems = [f"{name} is missing" for name in expected if name not in found]
-    problems += [f"{name} is unknown" for name in found if name not in expected]
-    for name in expected.keys() & found.keys():
-        want, have = expected[name], found[name]
-        if want.shape != have.shape:
-            problems.append(f"{name} is {_shape(have.shape)} where the config means {_shape(want.shape)}")
-        elif want.is_floating_point() != have.is_floating_point():
-            problems.append(f"{name} is {have.dtype} where {want.dtype} is meant")
-    if problems:
-        more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise InputError(f"{folder}: weights and config do not belong together: {', '.join(problems[:3])}{more}")
-
-
-def _shape(shape: Sequence[int]) -> str:
-    return " x ".join(map(str, shape)) or "a single number"

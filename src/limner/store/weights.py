@@ -10,7 +10,7 @@ import json
 import math
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -79,6 +79,25 @@ def shards(tensors: Mapping[str, Tensor], *, most: int) -> list[dict[str, Tensor
         parts[-1][name] = tensor
         size += tensor.nbytes
     return parts
+
+
+def check_match(where: Path, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+    """InputError with the first differences unless every tensor is there, none besides, each of its shape and kind."""
+    problems = [f"{name} is missing" for name in expected if name not in found]
+    problems += [f"{name} is unknown" for name in found if name not in expected]
+    for name in expected.keys() & found.keys():
+        want, have = expected[name], found[name]
+        if want.shape != have.shape:
+            problems.append(f"{name} is {_shape(have.shape)} where the config means {_shape(want.shape)}")
+        elif want.is_floating_point() != have.is_floating_point():
+            problems.append(f"{name} is {have.dtype} where {want.dtype} is meant")
+    if problems:
+        more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise InputError(f"{where}: weights and config do not belong together: {', '.join(problems[:3])}{more}")
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape)) or "a single number"
 
 
 # ---------------------------------------------------------------------------------------------------

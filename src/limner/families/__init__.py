@@ -17,6 +17,7 @@ from limner.store import weights
 from limner.text import load_tokenizer
 
 TABLE = {
+    "dalle": "limner.families.dalle:Dalle",
     "flow": "limner.families.flow:Flow",
     "regressor": "limner.families.regressor:Regressor",
 }

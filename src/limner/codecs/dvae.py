@@ -149,20 +149,19 @@ class DVAE(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, images: Tensor) -> None:
-        """Begin with logits of no mean and unit spread, and painting the mean colour with its spread.
+        """Begin with logits of unit spread, and with tokens painted in colours as far apart as the pictures' are.
 
-        Fresh weights say nearly the same everywhere, and what is said of every place is learnt to be ignored: with
-        few images few tokens would ever come into use (data-dependent initialisation, Salimans and Kingma 2016).
+        Fresh weights say nearly the same of every place, and paint every token nearly alike: what came of that is
+        a few tokens in use, each for several colours (data-dependent initialisation, Salimans and Kingma 2016).
         """
         squeezed = squeeze(images[:CALIBRATION])
-        logits = self.encoder(squeezed)
-        mean, spread = logits.mean(dim=(0, 2, 3)), logits.std(dim=(0, 2, 3)).clamp(min=1e-6)
-        self.encoder.out.weight.div_(spread[:, None, None, None])
-        self.encoder.out.bias.copy_((self.encoder.out.bias - mean) / spread)
+        _standardise(self.encoder.out, self.encoder(squeezed), mean=torch.zeros(()), spread=torch.ones(()))
         pixels = torch.logit(squeezed)
-        colour = pixels.mean(dim=(0, 2, 3))
-        apart = (pixels - colour[:, None, None]).abs().mean(dim=(0, 2, 3))
-        self.decoder.out.bias.copy_(torch.cat([colour, apart.clamp(min=1e-6).log()]))
+        mean, spread = pixels.mean(dim=(0, 2, 3)), pixels.std(dim=(0, 2, 3)).clamp(min=1e-6)
+        alone = torch.arange(self.config.vocabulary, device=images.device)[:, None, None]
+        painted = self.decoder.paint(self.decoder.embed(alone))
+        rough = torch.cat([mean, spread.log()]), torch.cat([spread, torch.full_like(spread, 0.1)])
+        _standardise(self.decoder.out, painted, mean=rough[0], spread=rough[1])
 
     @property
     def temperature(self) -> float:
@@ -218,6 +217,14 @@ def groups(config: DVAEConfig, before: int, channels: Sequence[int], kernels: Se
         made.append(nn.Sequential(*(Block(*pair, kernels=kernels, gain=gain) for pair in itertools.pairwise(sizes))))
         before = after
     return made
+
+
+def _standardise(layer: nn.Conv2d, outputs: Tensor, *, mean: Tensor, spread: Tensor) -> None:
+    """Have the layer that said `outputs` say them with this mean and spread in each channel."""
+    scale = spread / outputs.std(dim=(0, 2, 3)).clamp(min=1e-6)
+    layer.weight.mul_(scale[:, None, None, None])
+    assert layer.bias is not None
+    layer.bias.copy_((layer.bias - outputs.mean(dim=(0, 2, 3))) * scale + mean)
 
 
 def exact(layer: nn.Conv2d, x: Tensor) -> Tensor:

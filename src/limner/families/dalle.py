@@ -351,6 +351,7 @@ class Dalle(Family):
             for sketch, picture in zip(done, self.paint(torch.stack([one.tokens for one in done])), strict=True):
                 sketch.estimate = picture
 
+    @torch.inference_mode()  # a tenth faster than without gradients alone; what is made in it stays in the memory
     def _draw_token(self, sketches: list[DalleSketch]) -> None:
         """The next token of each, by one pass of the network."""
         guided = [row for row, sketch in enumerate(sketches) if len(sketch.rows) == 2]

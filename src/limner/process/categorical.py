@@ -33,11 +33,18 @@ def choose(logits: Tensor, uniform: Tensor, *, temperature: Tensor, top_k: Tenso
     `top_p` (Holtzman et al. 2020), the likeliest always. In float64: rounding elsewhere should not change a picture.
     """
     chances = (logits.double() / temperature[:, None]).softmax(dim=-1)
+    if (top_k > 0).any() or (top_p < 1.0).any():
+        chances = _likeliest(chances, top_k, top_p)
+    upto = chances.cumsum(dim=-1)
+    return torch.searchsorted(upto, uniform[:, None] * upto[:, -1:], right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
+
+
+def _likeliest(chances: Tensor, top_k: Tensor, top_p: Tensor) -> Tensor:
+    """`chances` (B, V) without those that the settings leave out."""
     ordered, places = chances.sort(dim=-1, descending=True, stable=True)
-    rank = torch.arange(logits.shape[-1], device=logits.device)
+    rank = torch.arange(chances.shape[-1], device=chances.device)
     ordered = ordered.masked_fill((rank >= top_k[:, None]) & (top_k[:, None] > 0), 0.0)
     ordered = ordered / ordered.sum(dim=-1, keepdim=True)
     before = ordered.cumsum(dim=-1) - ordered
     ordered = ordered.masked_fill((before >= top_p[:, None]) & (rank > 0), 0.0)
-    upto = torch.zeros_like(chances).scatter(-1, places, ordered).cumsum(dim=-1)
-    return torch.searchsorted(upto, uniform[:, None] * upto[:, -1:], right=True)[:, 0].clamp(max=len(rank) - 1)
+    return torch.zeros_like(chances).scatter(-1, places, ordered)

@@ -356,22 +356,24 @@ class Dalle(Family):
         """The next token of each, by one pass of the network."""
         guided = [row for row, sketch in enumerate(sketches) if len(sketch.rows) == 2]
         memory = _together(sketches)
-        rows = [*sketches, *(sketches[row] for row in guided)]
-        device = memory.pages.device
-        index = torch.tensor([sketch.drawn for sketch in rows], device=device)
-        before = (index - 1).clamp(min=0)
-        codes = self.transformer.embed_codes(
-            torch.stack([one.tokens for one in rows]).gather(1, before[:, None])[:, 0], before
-        )
-        last = torch.cat([one.last[:1] for one in sketches] + [sketches[row].last[1:] for row in guided])
-        logits = self.transformer.proceed(torch.where(index[:, None] > 0, codes, last), index, memory)
+        index = torch.tensor([sketch.drawn for sketch in sketches], device=memory.pages.device)
+        index = torch.cat([index, index[guided]])
+        logits = self.transformer.proceed(self._last(sketches, guided, index), index, memory)
         cond, uncond = logits[: len(sketches)], logits[len(sketches) :]
         if guided:
-            scale = torch.tensor([sketches[row].request.knobs.guidance for row in guided], device=device)
+            scale = torch.tensor([sketches[row].request.knobs.guidance for row in guided], device=logits.device)
             cond[guided] = guide(cond[guided], uncond, scale)
         for sketch, token in zip(sketches, self._choose(cond, sketches), strict=True):
             sketch.tokens[sketch.drawn] = token
             sketch.drawn += 1
+
+    def _last(self, sketches: list[DalleSketch], guided: list[int], index: Tensor) -> Tensor:
+        """The vector (R, W) of the last token of each row: of its text where nothing is drawn yet."""
+        before = (index - 1).clamp(min=0)
+        tokens = torch.stack([sketch.tokens for sketch in (*sketches, *(sketches[row] for row in guided))])
+        codes = self.transformer.embed_codes(tokens.gather(1, before[:, None])[:, 0], before)
+        words = torch.cat([one.last[:1] for one in sketches] + [sketches[row].last[1:] for row in guided])
+        return torch.where(index[:, None] > 0, codes, words)
 
     def _choose(self, logits: Tensor, sketches: Sequence[DalleSketch]) -> Tensor:
         knobs = [sketch.request.knobs for sketch in sketches]

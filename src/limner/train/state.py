@@ -75,10 +75,7 @@ class State:
         self.counts.images += self.stride
         self.counts.iteration += 1
         batches = [batch.to(self.device) for batch in batches]
-        rates = {
-            one.step.name: self._stages[one.step.name].rate(self.counts.images, self.recipe.optimizer) for one in due
-        }
-        outcomes = {one.step.name: one(batches, self.generator, share=rates[one.step.name]) for one in due}
+        outcomes = {one.step.name: one(batches, self.generator, share=self._share(one.step)) for one in due}
         self._average(outcomes)
         for name, outcome in outcomes.items():
             self.counts.skipped += not outcome.finite

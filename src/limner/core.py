@@ -144,6 +144,13 @@ class Request:
     mask: Tensor | None = None
 
 
+def prompt_alone(request: Request, family: str) -> None:
+    """InputError where more is given than a prompt: for families that draw from that alone."""
+    given = {"an image": request.image, "a mask": request.mask, "a negative prompt": request.negative_prompt or None}
+    for name, value in given.items():
+        check(value is None, f"{family} draws from the prompt alone and has no use for {name}: leave it out")
+
+
 @dataclass(slots=True, kw_only=True)
 class Sketch:
     """A picture in the making: all that belongs to it alone, until it is done.
@@ -315,5 +322,5 @@ def check(condition: bool, message: str) -> None:
 
 __all__ = [
     "Batch", "Codec", "Example", "Family", "InputError", "Loss", "Request", "Sketch", "Source", "Step",
-    "TextEncoder", "TextFeatures", "Tokenizer", "check", "nearest", "parse", "seeded", "unparse",
+    "TextEncoder", "TextFeatures", "Tokenizer", "check", "nearest", "parse", "prompt_alone", "seeded", "unparse",
 ]  # fmt: skip

@@ -260,7 +260,7 @@ def read_dall_e(encoder: Path, decoder: Path) -> DVAE:
     made = DVAE(config)
     for part, found, where in ((made.encoder, encoding, encoder), (made.decoder, decoding, decoder)):
         names = {name: _their_name(name) for name in part.state_dict()}
-        weights.check_match(where, {names[name]: one for name, one in part.state_dict().items()}, found)
+        weights.check_match(str(where), {names[name]: one for name, one in part.state_dict().items()}, found)
         part.load_state_dict({name: found[theirs] for name, theirs in names.items()})
     made.seen.fill_(config.cooling)
     return made.eval()

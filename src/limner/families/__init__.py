@@ -13,10 +13,11 @@ from torch.overrides import TorchFunctionMode
 
 from limner import store
 from limner.core import Family, InputError, Tokenizer, nearest, parse, unparse
-from limner.store import weights
+from limner.store.weights import check_match, finite
 from limner.text import load_tokenizer
 
 TABLE = {
+    "aligndraw": "limner.families.aligndraw:AlignDRAW",
     "dalle": "limner.families.dalle:Dalle",
     "flow": "limner.families.flow:Flow",
     "regressor": "limner.families.regressor:Regressor",
@@ -81,7 +82,7 @@ def load(folder: Path) -> Family:
     with _WithoutInitialising():
         family = kind(config, load_tokenizer(stored.tokenizer))
     expected = family.state_dict()
-    weights.check_match(folder, expected, stored.tensors)
+    check_match(f"{folder}: weights and config do not belong together", expected, stored.tensors)
     family.load_state_dict({name: stored.tensors[name].to(one.dtype) for name, one in expected.items()}, assign=True)
     return family.eval()
 
@@ -98,6 +99,6 @@ class _WithoutInitialising(TorchFunctionMode):
 
 def _narrowed(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
     narrow = tensor.to(dtype)
-    if weights.finite(tensor) and not weights.finite(narrow):
+    if finite(tensor) and not finite(narrow):
         raise InputError(f"{name} holds numbers too large for {dtype}; save it as torch.bfloat16 or leave it as it is")
     return narrow

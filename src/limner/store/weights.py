@@ -68,6 +68,25 @@ def dump(tensors: Mapping[str, Tensor]) -> bytes:
     return bytes(safetensors.torch.save(plain, metadata={"format": "pt"}))
 
 
+def check_match(wrong: str, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+    """Every key accounted for, and of the right shape and kind; else one line: `wrong`, and the first differences."""
+    problems = [f"{name} is missing" for name in expected if name not in found]
+    problems += [f"{name} is unknown" for name in found if name not in expected]
+    for name in sorted(expected.keys() & found.keys()):
+        want, have = expected[name], found[name]
+        if want.shape != have.shape:
+            problems.append(f"{name} is {_shape(have.shape)} where it should be {_shape(want.shape)}")
+        elif want.is_floating_point() != have.is_floating_point():
+            problems.append(f"{name} is {have.dtype} where {want.dtype} is meant")
+    if problems:
+        more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise InputError(f"{wrong}: {', '.join(problems[:3])}{more}")
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape)) or "a single number"
+
+
 def shards(tensors: Mapping[str, Tensor], *, most: int) -> list[dict[str, Tensor]]:
     """Tensors in their order, each shard of at most `most` bytes unless one tensor alone is larger."""
     parts: list[dict[str, Tensor]] = [{}]
@@ -79,25 +98,6 @@ def shards(tensors: Mapping[str, Tensor], *, most: int) -> list[dict[str, Tensor
         parts[-1][name] = tensor
         size += tensor.nbytes
     return parts
-
-
-def check_match(where: Path, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
-    """InputError with the first differences unless every tensor is there, none besides, each of its shape and kind."""
-    problems = [f"{name} is missing" for name in expected if name not in found]
-    problems += [f"{name} is unknown" for name in found if name not in expected]
-    for name in expected.keys() & found.keys():
-        want, have = expected[name], found[name]
-        if want.shape != have.shape:
-            problems.append(f"{name} is {_shape(have.shape)} where the config means {_shape(want.shape)}")
-        elif want.is_floating_point() != have.is_floating_point():
-            problems.append(f"{name} is {have.dtype} where {want.dtype} is meant")
-    if problems:
-        more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise InputError(f"{where}: weights and config do not belong together: {', '.join(problems[:3])}{more}")
-
-
-def _shape(shape: Sequence[int]) -> str:
-    return " x ".join(map(str, shape)) or "a single number"
 
 
 # ---------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from torch.distributions import Categorical, Laplace, SigmoidTransform, Transfor
 from limner.codecs.dvae import DVAE, DVAEConfig, read_dall_e
 from limner.core import InputError
 
-SMALL = DVAEConfig(vocabulary=16, groups=3, blocks=1, width=8, start=8, cooling=100, warming=40)
+SMALL = DVAEConfig(vocabulary=16, groups=3, blocks=1, width=8, start=8, cooling=0.5, warming=0.2)
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_tokens_are_painted_as_their_one_hot_vectors(dvae: DVAE) -> None:
 def test_the_loss_is_the_bound_by_the_book(dvae: DVAE, images: Tensor) -> None:
     """With hard codes, as in evaluation: the mean of minus ln f over all numbers, and beta KL shared out among them."""
     dvae.eval()
-    dvae.seen.fill_(SMALL.warming)
+    dvae.anneal(SMALL.warming)
     y = 0.4 * images.double() + 0.5
     logits = dvae.encoder(y.float())
     hard = torch.nn.functional.one_hot(logits.argmax(dim=1), 16).movedim(-1, 1).float()
@@ -70,28 +70,23 @@ def test_as_it_cools_the_relaxed_loss_becomes_the_hard_one_of_a_sample(dvae: DVA
     """Where the encoder is certain there is one sample."""
     with torch.no_grad():
         dvae.encoder.out.weight.mul_(1e4)
-    dvae.seen.fill_(SMALL.cooling)
+    dvae.anneal(SMALL.cooling)
     relaxed = dvae.train().loss(images, Generator().manual_seed(0))["loss"]
     hard = dvae.eval().loss(images, Generator())["loss"]
     torch.testing.assert_close(relaxed, hard, rtol=1e-3, atol=1e-3)
 
 
-def test_time_is_counted_in_images_that_were_trained_on(dvae: DVAE, images: Tensor) -> None:
-    """And in nothing else: not in those that were only looked at."""
+def test_it_cools_and_warms_by_half_cosines_in_shares_of_its_training(dvae: DVAE) -> None:
     assert (dvae.temperature, dvae.weight) == (1.0, 0.0)
-    for _ in range(5):
-        dvae.train().loss(images, Generator())
-    assert dvae.seen.item() == 20
+    dvae.anneal(0.1)
     assert dvae.weight == pytest.approx(3.3)  # half of the way
-    dvae.eval().loss(images, Generator())
-    with torch.no_grad():
-        dvae.train().loss(images, Generator())
-    assert dvae.seen.item() == 20
-    dvae.seen.fill_(50)
+    dvae.anneal(0.25)
     assert dvae.temperature == pytest.approx((1 + 1 / 16) / 2)
-    dvae.seen.fill_(10**9)
+    dvae.anneal(1.0)
     assert (dvae.temperature, dvae.weight) == pytest.approx((1 / 16, 6.6))
-    assert "seen" in dvae.state_dict()
+    again = DVAE(SMALL)
+    again.load_state_dict(dvae.state_dict())
+    assert (again.temperature, again.weight) == (dvae.temperature, dvae.weight)
 
 
 def test_it_begins_with_tokens_of_all_sorts_in_the_pictures_colours(images: Tensor) -> None:
@@ -132,7 +127,8 @@ def test_perplexity_counts_the_tokens_in_use(dvae: DVAE, images: Tensor) -> None
         ({"vocabulary": 1}, "leaves nothing to choose"),
         ({"coldest": 0.0}, "coldest = 0.0 is not a temperature"),
         ({"divergence": -1.0}, "must not be negative"),
-        ({"cooling": -1}, "numbers of images"),
+        ({"cooling": -1.0}, r"cooling = -1\.0 is not a share of the training"),
+        ({"warming": 2000}, "warming = 2000 is not a share of the training"),
         ({"blocks": 0}, "blocks = 0 must be 1 or more"),
     ],
 )
@@ -148,7 +144,10 @@ def test_files_that_are_no_dall_e_are_refused_by_name(tmp_path: Path) -> None:
         save_file(tensors, tmp_path / path)
     with pytest.raises(InputError, match=r'a has no "blocks\.output\.conv\.b": it is not half of a dall_e'):
         read_dall_e(tmp_path / "a", tmp_path / "b")
-    with pytest.raises(InputError, match=r"b: .*blocks\.group_1\.block_1\.res_path\.conv_1\.w is missing"):
+    with pytest.raises(
+        InputError,
+        match=r"b is not half of a dall_e autoencoder: .*blocks\.group_1\.block_1\.res_path\.conv_1\.w is missing",
+    ):
         read_dall_e(tmp_path / "b", tmp_path / "b")
     (tmp_path / "c").write_bytes(b"\x80\x04pickle")
     with pytest.raises(InputError, match="is a Python pickle"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from tests.train.runs import differences, last, train
 from tests.train.toys import Duel, recipe
 
-from limner.core import InputError
+from limner.core import InputError, Step
 from limner.train.recipe import Recipe
 from limner.train.state import State
 
@@ -39,6 +40,38 @@ def test_a_stage_has_a_schedule_as_though_it_were_the_run(tmp_path: Path) -> Non
     shares = [report.share for report in train(tmp_path / "whole", whole, Duel)]
     assert [report.share for report in train(tmp_path / "staged", staged, Duel)][4:] == pytest.approx(shares)
     assert len(shares) == 6
+
+
+class Cooling(Duel):
+    """A duel whose steps are told how far they are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: dict[str, list[float]] = {"critic": [], "maker": []}
+
+    def steps(self) -> list[Step]:
+        return [replace(step, anneal=self.told[step.name].append, every=1) for step in super().steps()]
+
+
+def test_a_step_is_told_before_each_update_how_much_of_its_stage_has_passed(tmp_path: Path) -> None:
+    """The same when it is resumed, and when nothing is said of stages the stage is the run."""
+    settings = recipe(stages=ONE_AFTER_THE_OTHER)
+    train(tmp_path / "run", settings, family=(family := Cooling()), until=6)
+    assert family.told["critic"] == pytest.approx([0.0, 0.25, 0.5, 0.75])
+    train(tmp_path / "run", settings, family=(again := Cooling()), resume=True)
+    assert again.told["critic"] == []
+    assert family.told["maker"] + again.told["maker"] == pytest.approx([number / 6 for number in range(6)])
+    train(tmp_path / "plain", recipe(), family=(plain := Cooling()))
+    assert plain.told["critic"] == plain.told["maker"] == pytest.approx([number / 10 for number in range(10)])
+
+
+def test_warm_up_is_counted_from_where_a_stage_began(tmp_path: Path) -> None:
+    """In images, of which a resumed run remembers how many there had been."""
+    settings = recipe(stages=ONE_AFTER_THE_OTHER)
+    train(tmp_path, settings, Duel, until=5)
+    assert last(tmp_path).state["began"] == {"critic": 0, "maker": 32}
+    report, *_ = train(tmp_path, settings, Duel, resume=True)
+    assert report.share == pytest.approx(16 / 20)  # of 20 images
 
 
 def test_steps_that_have_not_begun_are_not_validated(tmp_path: Path) -> None:

@@ -38,9 +38,9 @@ class DVAEConfig:
     width: int = 32  # channels at full size; they double as sides halve
     start: int = 128  # channels of the decoder's first map
     coldest: float = 1 / 16  # the relaxation's temperature falls from 1 to this
-    cooling: int = 20_000  # images that this takes
+    cooling: float = 0.5  # the share of the training that this takes
     divergence: float = 6.6  # the weight of the KL term rises from 0 to this
-    warming: int = 2_000  # images that this takes
+    warming: float = 0.05  # the share of the training that this takes
 
     def __post_init__(self) -> None:
         check(self.vocabulary >= 2, f"vocabulary = {self.vocabulary} leaves nothing to choose; set 1024, say")
@@ -50,7 +50,9 @@ class DVAEConfig:
         check(self.start >= 1, f"start = {self.start} must be 1 or more")
         check(0.0 < self.coldest <= 1.0, f"coldest = {self.coldest} is not a temperature above 0 and up to 1")
         check(self.divergence >= 0.0, f"divergence = {self.divergence} must not be negative")
-        check(self.cooling >= 0 and self.warming >= 0, "cooling and warming are numbers of images, 0 or more")
+        for name in ("cooling", "warming"):
+            share = getattr(self, name)
+            check(0.0 <= share <= 1.0, f"{name} = {share} is not a share of the training, from 0 to 1")
 
     @property
     def factor(self) -> int:
@@ -126,15 +128,15 @@ class Decoder(nn.Module):
 
 
 class DVAE(nn.Module):
-    """Pictures (B, 3, H, W) in [-1, 1] to tokens (B, h, w) and back. `seen` counts the images it was trained on."""
+    """Pictures (B, 3, H, W) in [-1, 1] to tokens (B, h, w) and back. `passed` of its training, from 0 to 1, is done."""
 
-    seen: Tensor
+    passed: Tensor
 
     def __init__(self, config: DVAEConfig) -> None:
         super().__init__()
         self.config = config
         self.encoder, self.decoder = Encoder(config), Decoder(config)
-        self.register_buffer("seen", torch.tensor(0))
+        self.register_buffer("passed", torch.tensor(0.0))
 
     def encode(self, images: Tensor) -> Tensor:
         """The likeliest token of each place."""
@@ -163,14 +165,17 @@ class DVAE(nn.Module):
         rough = torch.cat([mean, spread.log()]), torch.cat([spread, torch.full_like(spread, 0.1)])
         _standardise(self.decoder.out, painted, mean=rough[0], spread=rough[1])
 
+    def anneal(self, passed: float) -> None:
+        self.passed.fill_(passed)
+
     @property
     def temperature(self) -> float:
-        return cosine(self.seen.item(), over=self.config.cooling, first=1.0, last=self.config.coldest)
+        return cosine(self.passed.item(), over=self.config.cooling, first=1.0, last=self.config.coldest)
 
     @property
     def weight(self) -> float:
         """Of the KL term."""
-        return cosine(self.seen.item(), over=self.config.warming, first=0.0, last=self.config.divergence)
+        return cosine(self.passed.item(), over=self.config.warming, first=0.0, last=self.config.divergence)
 
     def loss(self, images: Tensor, generator: Generator) -> dict[str, Tensor]:
         """Minus the bound on the log-likelihood, in nats for each number of a picture.
@@ -186,8 +191,6 @@ class DVAE(nn.Module):
         divergence = divergence_from_uniform(logits, dim=1)
         per_number = divergence.sum() / images.numel()
         loss = self.weight * per_number - likelihood
-        if self.training and torch.is_grad_enabled():
-            self.seen += len(images)
         return {
             "loss": loss,
             "error": F.mse_loss(unsqueeze(mean.detach().sigmoid()), images),
@@ -259,10 +262,12 @@ def read_dall_e(encoder: Path, decoder: Path) -> DVAE:
     )
     made = DVAE(config)
     for part, found, where in ((made.encoder, encoding, encoder), (made.decoder, decoding, decoder)):
-        names = {name: _their_name(name) for name in part.state_dict()}
-        weights.check_match(str(where), {names[name]: one for name, one in part.state_dict().items()}, found)
+        state = part.state_dict()
+        names = {name: _their_name(name) for name in state}
+        expected = {names[name]: one for name, one in state.items()}
+        weights.check_match(f"{where} is not half of a dall_e autoencoder", expected, found)
         part.load_state_dict({name: found[theirs] for name, theirs in names.items()})
-    made.seen.fill_(config.cooling)
+    made.anneal(1.0)
     return made.eval()
 
 

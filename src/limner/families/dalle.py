@@ -22,7 +22,7 @@ from einops import rearrange
 from torch import Generator, Tensor, nn
 
 from limner.codecs.dvae import DVAE, DVAEConfig
-from limner.core import Batch, Family, InputError, Request, Sketch, Step, Tokenizer, check, seeded
+from limner.core import Batch, Family, Request, Sketch, Step, Tokenizer, check, prompt_alone, seeded
 from limner.nn.blocks import ParallelBlock
 from limner.process import grid_attention
 from limner.process.categorical import choose
@@ -268,7 +268,7 @@ class Dalle(Family):
     presets: ClassVar[dict[str, Config]] = {"base": Config()}
     presets["tiny"] = replace(
         presets["base"], image_size=32, length=32, width=32, depth=3, heads=2, hidden=64, kernel=3,
-        codec=DVAEConfig(vocabulary=64, groups=3, blocks=1, width=16, start=32, cooling=600, warming=200),
+        codec=DVAEConfig(vocabulary=64, groups=3, blocks=1, width=16, start=32, cooling=0.5, warming=0.15),
     )  # fmt: skip
 
     def __init__(self, config: Config, tokenizer: Tokenizer) -> None:
@@ -283,7 +283,7 @@ class Dalle(Family):
 
     def steps(self) -> list[Step]:
         return [
-            Step("codec", list(self.codec.parameters()), self.reconstruct),
+            Step("codec", list(self.codec.parameters()), self.reconstruct, anneal=self.codec.anneal),
             Step("tokens", list(self.transformer.parameters()), self.predict),
         ]
 
@@ -319,7 +319,7 @@ class Dalle(Family):
     @torch.no_grad()
     def begin(self, requests: Sequence[Request]) -> list[Sketch]:
         for request in requests:
-            _refuse(request)
+            prompt_alone(replace(request, negative_prompt=""), "DALL-E")  # what guidance leads away from has its use
         texts = [(one.prompt, one.negative_prompt)[: 1 if one.knobs.guidance == 1.0 else 2] for one in requests]
         unique = list(dict.fromkeys(text for pair in texts for text in pair))
         memory, last = self.transformer.read(*self.tokenize(unique))
@@ -415,9 +415,3 @@ def _move(sketches: Sequence[DalleSketch]) -> None:
     memory = Memory.gather([(sketches[number].memory, sketches[number].rows[which]) for number, which in places])
     for number, sketch in enumerate(sketches):
         sketch.memory, sketch.rows = memory, tuple(row for row, place in enumerate(places) if place[0] == number)
-
-
-def _refuse(request: Request) -> None:
-    for name, value in (("an image", request.image), ("a mask", request.mask)):
-        if value is not None:
-            raise InputError(f"dalle draws from the prompt alone and has no use for {name}: leave it out")

@@ -118,6 +118,8 @@ def trained(kind: type[Family], tokenizer: Tokenizer) -> Trained:
         for step, optimiser in zip(steps, optimisers, strict=True):
             if iteration % step.every:
                 continue
+            if step.anneal is not None:
+                step.anneal(iteration / ITERATIONS)
             for group in optimiser.param_groups:
                 group["lr"] = 5e-3 * (1 - iteration / ITERATIONS)
             with alone(family, step):

@@ -119,13 +119,15 @@ class Step:
     """One update: `loss(batch, generator)["loss"]` is minimised over `parameters`, the other entries are logged.
 
     A diffusion model has one step, a GAN two, a cascade one for each stage, a model over a codec's
-    tokens one for the codec and one for itself. A step runs in every `every`-th iteration.
+    tokens one for the codec and one for itself. A step runs in every `every`-th iteration. `anneal` is for a loss that
+    changes as it is trained: before each update it is told how much of the step's training has passed, from 0 to 1.
     """
 
     name: str
     parameters: Sequence[nn.Parameter]
     loss: Loss
     every: int = 1
+    anneal: Callable[[float], None] | None = None
 
 
 # ---------------------------------------------------------------------------------------------------

@@ -15,13 +15,13 @@ from limner.train.schedule import RAMP, crossed, ema_decay, rate
 
 def test_rate_rises_stays_and_falls() -> None:
     optimizer = Optimizer(warmup=100, decay=0.5, floor=0.1)
-    shares = [rate(images, optimizer, budget=1000) for images in (1, 50, 100, 500, 750, 1000, 2000)]
-    assert shares == pytest.approx([0.01, 0.5, 1.0, 1.0, 0.55, 0.1, 0.1])
+    shares = [rate(optimizer, images=images, passed=images / 1000) for images in (1, 50, 100, 500, 750, 1000)]
+    assert shares == pytest.approx([0.01, 0.5, 1.0, 1.0, 0.55, 0.1])
 
 
 def test_rate_with_nothing_to_rise_or_fall() -> None:
     optimizer = Optimizer(warmup=0, decay=0.0)
-    assert [rate(images, optimizer, budget=10) for images in (1, 10, 20)] == [1.0, 1.0, 1.0]
+    assert [rate(optimizer, images=images, passed=images / 20) for images in (1, 10, 20)] == [1.0, 1.0, 1.0]
 
 
 def test_decay_halves_over_its_half_life_whatever_the_batch() -> None:

@@ -19,6 +19,7 @@ from limner.text import load_tokenizer
 TABLE = {
     "aligndraw": "limner.families.aligndraw:AlignDRAW",
     "clip": "limner.families.clip:CLIP",
+    "dalle": "limner.families.dalle:Dalle",
     "flow": "limner.families.flow:Flow",
     "regressor": "limner.families.regressor:Regressor",
 }

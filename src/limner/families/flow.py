@@ -23,7 +23,7 @@ from torch import Generator, Tensor, nn
 from limner.codecs.klt import KLT
 from limner.core import Batch, Family, InputError, Request, Sketch, Step, Tokenizer, check, seeded
 from limner.nn.blocks import HeadNorm, ParallelBlock, Rotation, TimeFeatures
-from limner.process.guidance import guide
+from limner.process.guidance import drop, guide
 from limner.process.rectified import Wiener, logit_normal, mix, spread_over, times
 from limner.process.samplers import SOLVERS
 from limner.process.thinning import Kept, centred, keep
@@ -234,8 +234,7 @@ class Flow(Family):
         x0 = self.codec.project(patches)
         t = logit_normal(count, mean=config.time_mean, spread=config.time_spread, generator=generator).to(x0.device)
         eps = torch.randn(x0.shape, generator=generator).to(x0.device)
-        dropped = torch.rand(count, generator=generator) < config.dropped
-        texts = ["" if drop else caption for drop, caption in zip(dropped.tolist(), batch.captions, strict=True)]
+        texts = drop(batch.captions, share=config.dropped, generator=generator)
         error = self.predict(mix(x0, eps, t), t, self.remember(texts), kept) - x0
         error = error / spread_over(t.clamp(min=0.05), error)
         squares = error.square() * self._weights()

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor, nn
 
+FEW = 8  # rows of a product
 Turn = tuple[Tensor, Tensor]  # cosines and sines, (N, D / 2) for all alike or (B, 1, N, D / 2)
 
 
@@ -25,25 +25,46 @@ class ParallelBlock(nn.Module):
         super().__init__()
         self.heads, self.sizes = heads, (3 * width, hidden, hidden)
         self.norm = nn.RMSNorm(width)
-        self.into = nn.Linear(width, sum(self.sizes), bias=False)
+        self.into = Linear(width, sum(self.sizes), bias=False)
         self.query_norm = HeadNorm(width // heads)
         self.key_norm = HeadNorm(width // heads)
-        self.out = nn.Linear(width + hidden, width, bias=False)
+        self.out = Linear(width + hidden, width, bias=False)
 
     def forward(
         self, x: Tensor, *, turn: Turn | None, memory: tuple[Tensor, Tensor] | None, mask: Tensor | None
     ) -> Tensor:
         """`x` (B, N, W); `memory` keys and values (B, H, M, D); `mask` for (B, H, N, N + M), True where seen."""
+        query, key, value, gated = self.project(x, turn=turn)
+        if memory is not None:
+            key, value = torch.cat([key, memory[0]], dim=2), torch.cat([value, memory[1]], dim=2)
+        return self.join(x, F.scaled_dot_product_attention(query, key, value, attn_mask=mask), gated)
+
+    # The two halves of it, for those who look after keys and values themselves.
+
+    def project(self, x: Tensor, *, turn: Turn | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Queries, keys and values of `x` (B, N, W), each (B, H, N, D), and what the SwiGLU says, (B, N, hidden)."""
         qkv, gate, up = self.into(self.norm(x)).split(self.sizes, dim=-1)
-        query, key, value = rearrange(qkv, "B N (three H D) -> three B H N D", three=3, H=self.heads)
+        query, key, value = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B, H, N, D) each
         query, key = self.query_norm(query), self.key_norm(key)
         if turn is not None:
             query, key = rotate(query, turn), rotate(key, turn)
-        if memory is not None:
-            key, value = torch.cat([key, memory[0]], dim=2), torch.cat([value, memory[1]], dim=2)
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        attended = rearrange(attended, "B H N D -> B N (H D)")
-        return x + self.out(torch.cat([attended, F.silu(gate) * up], dim=-1))
+        return query, key, value, F.silu(gate) * up
+
+    def join(self, x: Tensor, attended: Tensor, gated: Tensor) -> Tensor:
+        """What `x` becomes by what it attended to, (B, H, N, D), and by its SwiGLU."""
+        attended = attended.transpose(1, 2).flatten(2)  # (B, N, W)
+        return x + self.out(torch.cat([attended, gated], dim=-1))
+
+
+class Linear(nn.Linear):
+    """The same product, taken from the other side where there are few rows and no bias, as when tokens are drawn one
+    by one: on a CPU the usual way spends half of its time on repacking a weight that is used once."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.shape[:-1].numel()
+        if rows > FEW or self.bias is not None or torch.is_grad_enabled() or x.is_cuda:
+            return super().forward(x)
+        return (self.weight @ x.reshape(rows, -1).T).T.unflatten(0, x.shape[:-1])
 
 
 class HeadNorm(nn.RMSNorm):

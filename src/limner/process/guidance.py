@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Sequence
+
+import torch
+from torch import Generator, Tensor
 
 from limner.process.rectified import spread_over
+
+
+def drop(captions: Sequence[str], *, share: float, generator: Generator) -> list[str]:
+    """Captions of which `share` is replaced by the empty one, so that a model learns to draw without a text too."""
+    dropped = torch.rand(len(captions), generator=generator) < share
+    return ["" if one else caption for one, caption in zip(dropped.tolist(), captions, strict=True)]
 
 
 def guide(cond: Tensor, uncond: Tensor, scale: Tensor) -> Tensor:

@@ -19,16 +19,16 @@ log = logging.getLogger(__name__)
 
 
 def validate(state: State, source: Source) -> dict[str, dict[str, float]]:
-    """Each step's losses with the averaged weights, over the same images and the same noise every time."""
+    """The losses of each step that has begun, with the averaged weights, over the same images and noise every time."""
     train = state.recipe.train
     count = within_an_epoch(train.validation_images, source)
     generator = torch.Generator().manual_seed(train.seed)
-    sums: dict[str, dict[str, float]] = {updater.step.name: defaultdict(float) for updater in state.updaters}
+    sums: dict[str, dict[str, float]] = {updater.step.name: defaultdict(float) for updater in state.begun}
     with state.resting():
         for start in range(0, count, train.batch):
             end = min(start + train.batch, count)
             batch = Batch.of([source[index] for index in range(start, end)]).to(state.device)
-            for updater in state.updaters:
+            for updater in state.begun:
                 with state.precision.autocast():
                     losses = updater.step.loss(batch, generator)
                 for name, value in losses.items():

@@ -63,7 +63,7 @@ def fit(
         stack.callback(run.logs.close)
         run.resume() if resume else run.begin(source, calibrate=calibrate)
         batches = stack.enter_context(Batches(source, batch=recipe.train.batch, start=run.state.counts.images))
-        while run.state.counts.images < recipe.train.images and not stop():
+        while run.state.fraction < 1.0 and not stop():
             yield run.iterate(batches, validation, stop)
         run.saver.write()
 
@@ -128,7 +128,7 @@ class _Run:
 
     def _due(self, every: int) -> bool:
         """At multiples of `every` images, and at the end."""
-        return self.state.passed(every) or self.state.counts.images >= self.state.recipe.train.images
+        return self.state.passed(every) or self.state.fraction >= 1.0
 
     def _draw(self) -> Path | None:
         images = self.state.counts.images

@@ -40,6 +40,7 @@ class Train:
     """All counts but `batch`, `accumulate`, `keep` and `stop_after_bad` are images; `checkpoint_every` is seconds."""
 
     steps: tuple[str, ...] = ()  # of the family's; empty: all
+    stages: dict[str, tuple[float, float]] = field(default_factory=dict)  # by step, from what share of the run to what
     images: int = 1_000_000
     batch: int = 128
     accumulate: int = 1  # batches to one update
@@ -67,6 +68,11 @@ class Train:
             self.ema == 0.0 or self.ema >= 1.0,
             f"ema = {self.ema} is a half-life in images (50000, say), or 0 to average nothing",
         )
+        for name, (start, end) in self.stages.items():
+            check(
+                0.0 <= start < end <= 1.0,
+                f"stages: {name} = [{start}, {end}] is no part of a run; write {name} = [0.0, 0.5], say",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

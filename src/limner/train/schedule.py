@@ -1,18 +1,36 @@
-"""Everything that changes during a run, as pure functions of the images seen."""
+"""Everything that changes during a run, as pure functions of how much of it has passed and of the images seen."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from limner.train.recipe import Optimizer
 
 RAMP = 0.08  # the average's half-life is at most this share of the images seen, so that it forgets the first weights
 
 
-def rate(images: int, optimizer: Optimizer, *, budget: int) -> float:
-    """The share of the learning rate: up linearly over `warmup`, level, down linearly to `floor` at `budget`."""
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The part of a run in which a step is trained, in fractions of the run: iterations that begin at `start` or later,
+    before `end`."""
+
+    start: float
+    end: float
+
+    def holds(self, fraction: float) -> bool:
+        return self.start <= fraction < self.end
+
+    def passed(self, fraction: float) -> float:
+        """How much of the stage has passed, from 0 to 1, at this fraction of the run."""
+        return min(1.0, max(0.0, (fraction - self.start) / (self.end - self.start)))
+
+
+def rate(optimizer: Optimizer, *, images: int, passed: float) -> float:
+    """The share of the learning rate: up linearly over `warmup` images, level, and in the last `decay` of the training
+    down linearly to `floor`; `images` have been seen in it, and `passed` of it is done."""
     rise = min(1.0, images / optimizer.warmup) if optimizer.warmup else 1.0
-    falling = optimizer.decay * budget
-    passed = min(1.0, max(0.0, (images - (budget - falling)) / falling)) if falling else 0.0
-    return rise * (1.0 - passed * (1.0 - optimizer.floor))
+    fallen = max(0.0, 1.0 - (1.0 - passed) / optimizer.decay) if optimizer.decay else 0.0
+    return rise * (1.0 - fallen * (1.0 - optimizer.floor))
 
 
 def ema_decay(images: int, *, half_life: float, stride: int) -> float:

@@ -19,7 +19,7 @@ from limner.train import machine
 from limner.train.checkpoint import Contents
 from limner.train.ema import Ema
 from limner.train.recipe import Recipe
-from limner.train.schedule import crossed, ema_decay, rate
+from limner.train.schedule import Stage, crossed, ema_decay, rate
 from limner.train.update import Outcome, Updater
 
 
@@ -29,6 +29,7 @@ class Counts:
     iteration: int = 0
     skipped: int = 0  # updates that were not finite
     bad_rows: dict[str, int] = field(default_factory=dict)  # by step: how many of its last updates in a row
+    began: dict[str, int] = field(default_factory=dict)  # by step: the images that were seen before it
 
 
 class State:
@@ -42,15 +43,23 @@ class State:
         family.to(self.device).train()
         torch.manual_seed(recipe.train.seed)  # for dropout; what a loss draws comes from the generator
         self.generator = torch.Generator().manual_seed(recipe.train.seed)
-        self.updaters = [Updater(family, step, recipe, self.precision) for step in chosen_steps(family, recipe)]
+        steps = chosen_steps(family, recipe)
+        self.updaters = [Updater(family, step, recipe, self.precision) for step in steps]
+        self._stages = stages(steps, recipe)
         self.ema = Ema({name: one for updater in self.updaters for name, one in updater.parameters.items()})
         self.counts = Counts()
+        self.share = 0.0  # of the learning rate in the last iteration; where stages overlap, the last step's
         self.stride = recipe.train.batch * recipe.train.accumulate  # images to an iteration
 
     @property
-    def share(self) -> float:
-        """The share of the learning rate that the iteration ending now has."""
-        return rate(self.counts.images, self.recipe.optimizer, budget=self.recipe.train.images)
+    def fraction(self) -> float:
+        """How much of the run is done, from 0 to 1. Stages, rates, annealing and the run's end go by this alone."""
+        return min(1.0, self.counts.images / self.recipe.train.images)
+
+    @property
+    def begun(self) -> list[Updater]:
+        """Of the steps whose stage has come: the others have learnt nothing yet."""
+        return [one for one in self.updaters if self._stages[one.step.name].start <= self.fraction]
 
     def passed(self, every: int) -> bool:
         """Whether the iteration ending now passed a multiple of `every` images."""
@@ -62,16 +71,31 @@ class State:
 
     def update(self, batches: Sequence[Batch]) -> dict[str, Outcome]:
         """One iteration, by step: those that are due, in their order, each on all of `batches`."""
-        due = [updater for updater in self.updaters if self.counts.iteration % updater.step.every == 0]
+        active = [one for one in self.updaters if self._stages[one.step.name].holds(self.fraction)]
+        due = [one for one in active if self.counts.iteration % one.step.every == 0]
+        for one in active:
+            self._prepare(one.step)
         self.counts.images += self.stride
         self.counts.iteration += 1
+        shares = {one.step.name: self._share(one.step.name) for one in active}
+        self.share = shares[active[-1].step.name]
         batches = [batch.to(self.device) for batch in batches]
-        outcomes = {one.step.name: one(batches, self.generator, share=self.share) for one in due}
+        outcomes = {one.step.name: one(batches, self.generator, share=shares[one.step.name]) for one in due}
         self._average(outcomes)
         for name, outcome in outcomes.items():
             self.counts.skipped += not outcome.finite
             self.counts.bad_rows[name] = 0 if outcome.finite else self.counts.bad_rows.get(name, 0) + 1
         return outcomes
+
+    def _prepare(self, step: Step) -> None:
+        self.counts.began.setdefault(step.name, self.counts.images)
+        if step.anneal is not None:
+            step.anneal(self._stages[step.name].passed(self.fraction))
+
+    def _share(self, name: str) -> float:
+        """Of the learning rate, as though the stage were the run."""
+        images = self.counts.images - self.counts.began[name]
+        return rate(self.recipe.optimizer, images=images, passed=self._stages[name].passed(self.fraction))
 
     def _average(self, outcomes: Mapping[str, Outcome]) -> None:
         """A step that rested is averaged too, as its weights stood still; one whose update was skipped is not."""
@@ -123,8 +147,9 @@ class State:
             torch.cuda.set_rng_state(random["cuda"])
         kept = contents.state
         self.counts = Counts(
-            images=kept["images"], iteration=kept["iteration"], skipped=kept["skipped"], bad_rows=kept["bad_rows"]
-        )
+            images=kept["images"], iteration=kept["iteration"], skipped=kept["skipped"], bad_rows=kept["bad_rows"],
+            began=kept.get("began", dict.fromkeys(self._stages, 0)),  # there were no stages before there was this
+        )  # fmt: skip
 
     def _restore_optimisers(self, tensors: Mapping[str, Tensor], *, where: Path) -> None:
         by_step: dict[str, dict[str, Tensor]] = defaultdict(dict)
@@ -141,10 +166,27 @@ def chosen_steps(family: Family, recipe: Recipe) -> list[Step]:
     """The family's steps that the recipe names, in the family's order."""
     steps = family.steps()
     known = [step.name for step in steps]
-    for name in recipe.train.steps:
-        if name not in known:
-            raise InputError(f'train.steps: {recipe.model.family} has no step "{name}"; it has {", ".join(known)}')
+    for key, names in (("steps", recipe.train.steps), ("stages", tuple(recipe.train.stages))):
+        for name in names:
+            if name not in known:
+                raise InputError(f'train.{key}: {recipe.model.family} has no step "{name}"; it has {", ".join(known)}')
     return [step for step in steps if not recipe.train.steps or step.name in recipe.train.steps]
+
+
+def stages(steps: Sequence[Step], recipe: Recipe) -> dict[str, Stage]:
+    """When each of `steps` is trained, by its name; InputError where for a part of the run none is."""
+    shares = {step.name: recipe.train.stages.get(step.name, (0.0, 1.0)) for step in steps}
+    covered = 0.0
+    for start, end in sorted(shares.values()):
+        if start > covered:
+            break
+        covered = max(covered, end)
+    if covered < 1.0:
+        raise InputError(
+            f"train.stages: from {covered:.0%} of the run on there is nothing to train, as its steps are "
+            f"{', '.join(shares)}; let one end later, or set train.stages={{}}"
+        )
+    return {name: Stage(*share) for name, share in shares.items()}
 
 
 @torch.no_grad()

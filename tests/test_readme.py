@@ -20,6 +20,14 @@ SMALL = [
 ]  # fmt: skip
 
 
+SHORT = {
+    "score": ["--prompts", "2"],
+    "eval": ["--n", "4"],
+    "compare": ["--n", "4", "--budget", "32img"]
+    + [part for size in (*SMALL, "model.preset=tiny") for part in ("--set", size)],
+}
+
+
 def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
 
@@ -28,7 +36,7 @@ def small(command: list[str]) -> list[str]:
     if command[0] == "train":
         sizes = SMALL if "--from" in command else [*SMALL, "model.preset=tiny"]
         return command + [part for size in sizes for part in ("--set", size)]
-    return [*command, "--prompts", "2"] if command[0] == "score" else command
+    return command + SHORT.get(command[0], [])
 
 
 @pytest.fixture

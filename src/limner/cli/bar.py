@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from limner import families
 from limner.cli import training
 from limner.train.loop import Progress as Report
+from limner.train.recipe import Train
 from limner.train.signals import interruptions
 
 
@@ -18,8 +19,8 @@ def show(order: training.Order) -> None:
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     run = training.prepare(order, console.print)
     with interruptions() as stop:
-        reached = follow(run.train(stop), console, images=run.recipe.train.images)
-    if reached < run.recipe.train.images:
+        done = follow(run.train(stop), console, limit=_limit(run.recipe.train))
+    if done < 1.0:
         console.print(f"Stopped and saved. Go on with the same command and --resume --out {order.out}")
     if run.recipe.samples.prompts:
         console.print(f"Pictures on the way: {run.folder.samples}")
@@ -29,20 +30,27 @@ def show(order: training.Order) -> None:
     console.print(f'The model: {run.folder.model}; {use} "..." {option} {run.folder.model}')
 
 
-def follow(reports: Iterable[Report], console: Console, *, images: int) -> int:
-    """Train to the end while showing it; the images reached. Where there is no terminal, a line at intervals."""
-    reached = 0
+def follow(reports: Iterable[Report], console: Console, *, limit: str) -> float:
+    """Train to the end, of which `limit` tells, while showing it; the fraction of the run that is done.
+
+    Where there is no terminal, a line at intervals.
+    """
+    done = 0.0
     columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("images"),
+        TextColumn("{task.description}"), BarColumn(), TextColumn(f"{{task.fields[images]:,}} of {limit}"),
         TextColumn("{task.fields[speed]:.1f}/s"), TimeRemainingColumn(), TextColumn("left"),
     )  # fmt: skip
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("starting", total=images, speed=0.0)
+        task = bar.add_task("starting", total=1.0, images=0, speed=0.0)
         for report in reports:
-            reached = report.images
-            bar.update(task, completed=reached, speed=report.speed, description=_losses(report))
+            done = report.fraction
+            bar.update(task, completed=done, images=report.images, speed=report.speed, description=_losses(report))
             _say(report, console)
-    return reached
+    return done
+
+
+def _limit(train: Train) -> str:
+    return f"{train.images:,} images" if train.seconds is None else f"what {train.seconds:,.0f} s allow"
 
 
 def _losses(report: Report) -> str:

@@ -73,11 +73,11 @@ def prepare(order: Order, say: Say) -> Run:
     folder.check_resumable() if order.resume else folder.check_fresh()
     if order.resume:
         recipe = _resumed(recipe, Recipe.read(order.recipe, order.changes).model.config, folder, say)
-    source, validation = _sources(recipe)
+    source, validation = sources(recipe)
     if order.start is not None and not order.resume:
         family = _fitted(_trained(order.start, recipe), recipe, order.start)
     else:
-        tokenizer = _kept_tokenizer(folder) if order.resume else _learnt_tokenizer(recipe, source, say)
+        tokenizer = kept_tokenizer(folder) if order.resume else learnt_tokenizer(recipe, source, say)
         family = families.build(recipe.model.family, recipe.model.config, tokenizer)
     count = sum(one.numel() for one in family.parameters())
     precision = machine.precision(recipe.train.precision, machine.device())
@@ -100,7 +100,7 @@ def _config(recipe: Recipe, where: str) -> Any:
     return amend(presets[recipe.model.preset], recipe.model.config, f"{where}: model.config")
 
 
-def _sources(recipe: Recipe) -> tuple[Source, Source]:
+def sources(recipe: Recipe) -> tuple[Source, Source]:
     data, size = recipe.data, recipe.model.config["image_size"]
     train = open_source(data.source, size=size, split="train", seed=data.seed, mix=data.mix or None)
     return train, open_source(data.source, size=size, split="validation", seed=data.seed, mix=data.mix or None)
@@ -132,14 +132,14 @@ def _fitted(family: Family, recipe: Recipe, where: str) -> Family:
     return fresh
 
 
-def _kept_tokenizer(folder: RunFolder) -> Tokenizer:
+def kept_tokenizer(folder: RunFolder) -> Tokenizer:
     try:
         return load_tokenizer(folder.tokenizer.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{folder.tokenizer} is missing: without it the run cannot be resumed") from None
 
 
-def _learnt_tokenizer(recipe: Recipe, source: Source, say: Say) -> Tokenizer:
+def learnt_tokenizer(recipe: Recipe, source: Source, say: Say) -> Tokenizer:
     say(f"Learning at most {recipe.text.vocabulary:,} tokens from the captions")
     return BPE.train(_captions(source, recipe.text.captions), recipe.text.vocabulary)
 

@@ -13,7 +13,7 @@ from limner.data.batches import Batches
 from limner.train import checkpoint, grid, looking, machine
 from limner.train.folder import RunFolder
 from limner.train.logs import Logs
-from limner.train.recipe import Recipe
+from limner.train.recipe import Recipe, Train
 from limner.train.saving import SaveModel, Saver
 from limner.train.state import State
 from limner.train.update import Outcome
@@ -26,7 +26,7 @@ class Progress:
     """Where a run is after an iteration. `validation`, `picture` and `checkpoint` are of this iteration, if any."""
 
     images: int
-    budget: int
+    fraction: float  # of the run that is done
     speed: float  # images per second since this process began
     losses: dict[str, dict[str, float]]  # by step
     norms: dict[str, float]  # of the gradients, by step
@@ -49,7 +49,7 @@ def fit(
     save: SaveModel | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Progress]:
-    """Train `family` in place until `recipe.train.images` are seen or `stop()` is true; then save, and end.
+    """Train `family` in place until the recipe's images, or seconds, are over or `stop()` is true; then save, and end.
 
     `resume` goes on from the newest whole checkpoint of `folder`. `calibrate` is for a start from nothing, not
     from trained weights. `save(folder, family)` writes a model to draw with. Raises InputError where the folder,
@@ -68,6 +68,13 @@ def fit(
         run.saver.write()
 
 
+def worth_compiling(train: Train) -> bool:
+    """Whether the run is longer than the compiler takes to pay."""
+    if train.seconds is not None:
+        return train.seconds > machine.WORTH_COMPILING_SECONDS
+    return train.images > machine.WORTH_COMPILING_IMAGES
+
+
 class _Run:
     """A state, its folder, and the clock."""
 
@@ -79,7 +86,9 @@ class _Run:
         self._started, self._from = time.monotonic(), 0
         train = state.recipe.train
         compile_family = getattr(state.family, "compile_for_training", None)
-        if compile_family is not None and machine.pays_to_compile(train.compile, state.device, images=train.images):
+        if compile_family is not None and machine.pays_to_compile(
+            train.compile, state.device, long=worth_compiling(train)
+        ):
             compile_family()
 
     def begin(self, source: Source, *, calibrate: bool) -> None:
@@ -97,7 +106,9 @@ class _Run:
         self.logs.event(self._from, "resumed")
 
     def iterate(self, batches: Iterator[Batch], validation: Source, stop: Callable[[], bool]) -> Progress:
+        began = time.monotonic()
         outcomes = self.state.update([next(batches) for _ in range(self.state.recipe.train.accumulate)])
+        self.state.counts.seconds += time.monotonic() - began
         self._log(outcomes)
         self._stop_if_hopeless(outcomes)
         measured: dict[str, dict[str, float]] = {}
@@ -119,7 +130,7 @@ class _Run:
         written: Path | None,
     ) -> Progress:
         return Progress(
-            images=self.state.counts.images, budget=self.state.recipe.train.images, speed=self._speed(),
+            images=self.state.counts.images, fraction=self.state.fraction, speed=self._speed(),
             losses={name: one.losses for name, one in outcomes.items()},
             norms={name: one.norm for name, one in outcomes.items()},
             share=self.state.share, skipped=self.state.counts.skipped,
@@ -143,7 +154,7 @@ class _Run:
         self.logs.scalars(
             self.state.counts.images,
             {
-                "seconds": time.monotonic() - self._started,
+                "seconds": self.state.counts.seconds, "fraction": self.state.fraction, "memory": machine.peak_memory(),
                 "losses": {name: one.losses for name, one in outcomes.items()},
                 "norms": {name: one.norm for name, one in outcomes.items()},
                 "share": self.state.share, "speed": self._speed(), "skipped": self.state.counts.skipped,

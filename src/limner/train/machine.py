@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import resource
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Literal
 import torch
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX, M_ARENA_MAX = -1, -2, -4, -8  # glibc's malloc.h
-WORTH_COMPILING = 20_000  # images; fewer are over before the compiler pays
+WORTH_COMPILING_IMAGES, WORTH_COMPILING_SECONDS = 20_000, 600  # fewer are over before the compiler pays
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,13 @@ def cores() -> int:
     return max(1, min(len(found), quota or len(found)))
 
 
+def peak_memory() -> int:
+    """Bytes that this process held at most so far: the GPU's where there is one."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_reserved()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
 def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -78,11 +86,12 @@ def precision(wanted: Literal["auto", "fp32", "bf16"], on: torch.device) -> Prec
     return Precision(on, "bf16" if fast else "fp32")
 
 
-def pays_to_compile(wanted: Literal["auto", "on", "off"], on: torch.device, *, images: int) -> bool:
+def pays_to_compile(wanted: Literal["auto", "on", "off"], on: torch.device, *, long: bool) -> bool:
+    """Whether to compile for a run that is `long` enough or not."""
     if wanted != "auto":
         return wanted == "on"
     compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
-    return on.type == "cuda" or (compiler is not None and images > WORTH_COMPILING)
+    return on.type == "cuda" or (compiler is not None and long)
 
 
 def _cpu_has_bf16() -> bool:

@@ -37,11 +37,16 @@ class Data:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Train:
-    """All counts but `batch`, `accumulate`, `keep` and `stop_after_bad` are images; `checkpoint_every` is seconds."""
+    """All counts but `batch`, `accumulate`, `keep` and `stop_after_bad` are images; `checkpoint_every` is seconds.
+
+    `seconds` ends the run by the clock instead of by `images`; what a schedule does in the meantime then depends on how
+    fast the machine is.
+    """
 
     steps: tuple[str, ...] = ()  # of the family's; empty: all
     stages: dict[str, tuple[float, float]] = field(default_factory=dict)  # by step, from what share of the run to what
     images: int = 1_000_000
+    seconds: float | None = None  # of training itself, without validation, pictures and checkpoints
     batch: int = 128
     accumulate: int = 1  # batches to one update
     seed: int = 0
@@ -62,6 +67,7 @@ class Train:
                      "stop_after_bad"):  # fmt: skip
             check(getattr(self, name) > 0, f"{name} = {getattr(self, name)} must be above 0")
         check(self.milestone_every is None or self.milestone_every > 0, "milestone_every must be above 0, or absent")
+        check(self.seconds is None or self.seconds > 0.0, "seconds must be above 0, or absent")
         check(self.clip >= 0.0, f"clip = {self.clip} must be above 0, or 0 for no clipping")
         check(self.checkpoint_every >= 0.0, f"checkpoint_every = {self.checkpoint_every} is not a number of seconds")
         check(

@@ -26,6 +26,7 @@ from limner.train.update import Outcome, Updater
 @dataclass(slots=True, kw_only=True)
 class Counts:
     images: int = 0
+    seconds: float = 0.0  # that training took so far
     iteration: int = 0
     skipped: int = 0  # updates that were not finite
     bad_rows: dict[str, int] = field(default_factory=dict)  # by step: how many of its last updates in a row
@@ -54,12 +55,19 @@ class State:
     @property
     def fraction(self) -> float:
         """How much of the run is done, from 0 to 1. Stages, rates, annealing and the run's end go by this alone."""
-        return min(1.0, self.counts.images / self.recipe.train.images)
+        train = self.recipe.train
+        done = self.counts.images / train.images if train.seconds is None else self.counts.seconds / train.seconds
+        return min(1.0, done)
 
     @property
     def begun(self) -> list[Updater]:
         """Of the steps whose stage has come: the others have learnt nothing yet."""
         return [one for one in self.updaters if self._stages[one.step.name].start <= self.fraction]
+
+    def part(self, step: Step) -> float:
+        """How much of the run a step is trained for, from 0 to 1."""
+        stage = self._stages[step.name]
+        return stage.end - stage.start
 
     def passed(self, every: int) -> bool:
         """Whether the iteration ending now passed a multiple of `every` images."""
@@ -147,7 +155,8 @@ class State:
             torch.cuda.set_rng_state(random["cuda"])
         kept = contents.state
         self.counts = Counts(
-            images=kept["images"], iteration=kept["iteration"], skipped=kept["skipped"], bad_rows=kept["bad_rows"],
+            images=kept["images"], seconds=kept.get("seconds", 0.0), iteration=kept["iteration"],
+            skipped=kept["skipped"], bad_rows=kept["bad_rows"],
             began=kept.get("began", dict.fromkeys(self._stages, 0)),  # there were no stages before there was this
         )  # fmt: skip
 

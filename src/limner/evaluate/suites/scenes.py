@@ -42,11 +42,11 @@ def about(pipeline: Pipeline, *, count: int, seed: int, knobs: Mapping[str, Any]
     )  # fmt: skip
 
 
-def questions(pipeline: Pipeline, *, count: int, seed: int) -> list[Item]:
-    """`count` of each task, and those of the sweeps over the knobs that the model has."""
+def sweeps(pipeline: Pipeline, *, count: int, seed: int) -> list[Item]:
+    """The items of the sweeps over the knobs that the model has."""
     few = max(4, count // SWEEP_SHARE)
     fields = {field.name for field in dataclasses.fields(pipeline.family.Knobs)}
-    swept = [
+    return [
         replace(item, knobs={knob: value})
         for knob, values in SWEEPS.items()
         if knob in fields
@@ -54,7 +54,6 @@ def questions(pipeline: Pipeline, *, count: int, seed: int) -> list[Item]:
         for task in SWEPT
         for item in items(task, SPLITS[0], few, seed=seed)
     ]
-    return examination(count, seed=seed) + swept
 
 
 def run(
@@ -64,6 +63,7 @@ def run(
     count: int = 100,
     seed: int = 0,
     knobs: Mapping[str, Any] | None = None,
+    sweeping: bool = True,
     processes: int | None = None,
     begin: Callable[[int, int], object] = lambda done, total: None,
     advance: Callable[[], object] = lambda: None,
@@ -71,7 +71,7 @@ def run(
     """Draw and read all that `folder` does not have yet; `begin(done, total)` and `advance()` tell how far it is."""
     pipeline = Pipeline.from_pretrained(model)
     ledger = Ledger.open(folder, about(pipeline, count=count, seed=seed, knobs=knobs or {}))
-    wanted = questions(pipeline, count=count, seed=seed)
+    wanted = examination(count, seed=seed) + (sweeps(pipeline, count=count, seed=seed) if sweeping else [])
     undone = ledger.undone(wanted)
     begin(len(wanted) - len(undone), len(wanted))
     for drawn in examine(model, undone, knobs=knobs, processes=processes):
@@ -104,7 +104,9 @@ def report(ledger: Ledger, extractors: Sequence[Extractor] = ()) -> Report:
                        for split in SPLITS} for task in TASKS
             },
             "fidelity": [
-                {"model": one.to_json(), "real": other.to_json()} for pair in near for one, other in zip(*pair, strict=True)
+                {"model": one.to_json(), "real": other.to_json()}
+                for drawn, real in near
+                for one, other in zip(drawn, real, strict=True)
             ],
             "sweeps": [unparse(one) for one in ledger.outcomes.values() if one.knobs],
         },
@@ -117,9 +119,7 @@ def _accuracy(shares: Mapping[str, Mapping[str, Score]]) -> Section:
     for task, score in seen.items():
         low, high = difference_of_independent(score.value, score.interval, unseen[task].value, unseen[task].interval)
         gap = f"{100 * (score.value - unseen[task].value):+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
-        others = [_baseline(task, name) for name in baselines.BASELINES]
-        title = TASKS[task].title if task in TASKS else f"mean of the first {len(GENEVAL)}"
-        rows.append([title, str(score.n), percent(score), percent(unseen[task]), gap, *others])
+        rows.append([title(task), str(score.n), percent(score), percent(unseen[task]), gap, *baseline(task, SPLITS)])
     columns = ["% right", "n of each", "seen", "unseen", "seen less unseen", *baselines.BASELINES.values()]
     text = (
         "*seen*: fresh scenes whose combinations occur in training; *unseen*: scenes with a combination that never "
@@ -129,12 +129,18 @@ def _accuracy(shares: Mapping[str, Mapping[str, Score]]) -> Section:
     return Section("What was asked, and drawn", text, columns, rows)
 
 
-def _baseline(task: str, name: str) -> str:
-    """Of both splits together."""
+def title(task: str) -> str:
+    return TASKS[task].title if task in TASKS else f"mean of the first {len(GENEVAL)}"
+
+
+def baseline(task: str, splits: Sequence[str]) -> list[str]:
+    """What each of the baselines has in percent, of the splits together."""
     tasks = [task] if task in TASKS else list(GENEVAL)
-    found = [baselines.tally(one, split, name) for one in tasks for split in SPLITS]
-    right, trials = sum(one.right for one in found), sum(one.trials for one in found)
-    return f"{100 * right / trials:.1f}"
+    shares = []
+    for name in baselines.BASELINES:
+        found = [baselines.tally(one, split, name) for one in tasks for split in splits]
+        shares.append(sum(one.right for one in found) / sum(one.trials for one in found))
+    return [f"{100 * share:.1f}" for share in shares]
 
 
 Pair = tuple[list[Score], list[Score]]  # of the model's pictures, and of real ones
@@ -159,13 +165,13 @@ def _nearness(who: str, near: Sequence[Pair]) -> Section:
     for drawn, real in near:
         for one, other in zip(drawn, real, strict=True):
             floor = "" if one.floor is None else f"{one.floor:.4g}"
-            rows.append([one.metric, _number(one), _number(other), floor, str(one.n), str(one.extractor)])
+            rows.append([one.metric, number(one), number(other), floor, str(one.n), str(one.extractor)])
     columns = ["", who, "real pictures", "noise floor", "n", "extractor"]
     text = "Against real pictures of as many other captions. How to read each metric is in docs/metrics.md."
     return Section("How near to real pictures", text, columns, rows)
 
 
-def _number(score: Score) -> str:
+def number(score: Score) -> str:
     low, high = score.interval
     return f"{score.value:.4g} ({low:.4g} to {high:.4g})"
 
@@ -181,7 +187,7 @@ def _galleries(ledger: Ledger, outcomes: Sequence[Outcome]) -> Iterator[Section]
     }
     for heading, (text, chosen) in shown.items():
         if chosen:
-            tiles = [(_tile(ledger.picture(one)), f"{'✓' if one.right else '✗'} {one.caption}") for one in chosen]
+            tiles = [(tile(ledger.picture(one)), f"{'✓' if one.right else '✗'} {one.caption}") for one in chosen]
             yield Section(heading, text, pictures={f"{heading}, of all tasks": sheet(tiles, TILE)})
 
 
@@ -195,7 +201,7 @@ def _sweep(ledger: Ledger, knob: str) -> Iterator[Section]:
     }
     rows = [[f"{value:g}", str(len(found)), percent(accuracy(knob, found))] for value, found in groups.items()]
     tiles = [
-        (_tile(ledger.picture(found[place])), f"{knob} {value:g}: {found[place].caption}")
+        (tile(ledger.picture(found[place])), f"{knob} {value:g}: {found[place].caption}")
         for place in range(min(4, len(groups[values[0]])))
         for value, found in groups.items()
     ]
@@ -209,5 +215,5 @@ def _sweep(ledger: Ledger, knob: str) -> Iterator[Section]:
     )
 
 
-def _tile(picture: Image.Image) -> Image.Image:
+def tile(picture: Image.Image) -> Image.Image:
     return picture if picture.size == (TILE, TILE) else picture.resize((TILE, TILE), Image.Resampling.NEAREST)

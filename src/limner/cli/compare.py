@@ -1,0 +1,32 @@
+"""`limner compare`: families side by side, each with the same budget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def compare(
+    entries: Annotated[
+        list[Path], typer.Argument(metavar="RECIPE|RUN...", help="Recipes to train, or runs as they are.")
+    ],
+    budget: Annotated[str | None, typer.Option(help="Of each recipe's training: 20m, 200kimg or 3Pflop, say.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Trainings at a time, which share the cores evenly.")] = 1,
+    n: Annotated[int, typer.Option("--n", min=4, help="How many captions of each task.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="Of the captions, and the first picture's.")] = 0,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="table.key=value, for every recipe.")] = None,
+    out: Annotated[Path, typer.Option(help="Where the runs, the examinations and the report go.")] = Path("comparison"),
+) -> None:
+    """Train recipes on the same data within the same budget, examine all, and write one table.
+
+    Stop it when you like: the same command goes on.
+    """
+    from limner.cli import comparing
+
+    order = comparing.Order(
+        entries=tuple(entries), budget=None if budget is None else comparing.Budget.parse(budget), jobs=jobs, n=n,
+        seed=seed, changes=tuple(set_ or ()), out=out,
+    )  # fmt: skip
+    comparing.show(order)

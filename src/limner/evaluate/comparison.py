@@ -1,0 +1,161 @@
+"""Families side by side: what each cost, what it draws of what was asked, and which differences are real."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from limner.core import check, unparse
+from limner.data.people.preview import sheet
+from limner.evaluate.extractors import RandomNetwork
+from limner.evaluate.features import Extractor
+from limner.evaluate.report import Report, Section
+from limner.evaluate.score import Score, difference
+from limner.evaluate.suites.accuracy import accuracies, percent
+from limner.evaluate.suites.baselines import BASELINES
+from limner.evaluate.suites.ledger import Ledger, Outcome
+from limner.evaluate.suites.scenes import TILE, Pair, baseline, nearness, number, tile, title
+from limner.evaluate.suites.tasks import SPLITS, TASKS
+
+SHOWN = ("single", "two", "colour", "position", "count", "background")  # tasks of which pictures are shown
+EACH = 2  # of either split
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """`images` and `seconds` are those of training, `memory` its peak in bytes; `flops` are of one image or picture."""
+
+    parameters: int
+    pixels: int
+    images: int
+    seconds: float
+    memory: int
+    training_flops: float
+    drawing_flops: float
+    drawing_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    name: str
+    family: str
+    cost: Cost
+    ledger: Ledger
+
+
+def compare(
+    contestants: Sequence[Contestant], *, budget: str, machine: str, extractors: Sequence[Extractor] = ()
+) -> Report:
+    """`budget` and `machine` say in words what each was given, and on what."""
+    check(len(contestants) >= 2, f"there is {len(contestants)} to compare; give 2 or more recipes or runs")
+    shares = {one.name: {split: accuracies(one.ledger.usual(), split) for split in SPLITS} for one in contestants}
+    ranked = sorted(contestants, key=lambda one: -shares[one.name][SPLITS[0]]["overall"].value)
+    near = {one.name: list(nearness(one.ledger, [RandomNetwork(), *extractors])) for one in ranked}
+    note = ranked[0].ledger.about
+    return Report(
+        title="Families side by side",
+        lead=f"Each was given {budget}, on {machine}, the same data with the same seeds, and was asked the same "
+        f"{note.count} captions of each task. Intervals are of 95 %, over prompts.",
+        sections=[
+            _costs(ranked),
+            *(_drawn(ranked, shares, split) for split in SPLITS),
+            _differences(ranked, shares),
+            _likeness(ranked, near),
+            *_pictures(ranked),
+        ],
+        data={
+            "budget": budget, "machine": machine,
+            "contestants": [
+                {"name": one.name, "family": one.family, "cost": unparse(one.cost), "about": unparse(one.ledger.about),
+                 "accuracy": [score.to_json() for split in SPLITS for score in shares[one.name][split].values()],
+                 "fidelity": [score.to_json() for drawn, _ in near[one.name] for score in drawn]}
+                for one in ranked
+            ],
+            "differences": [
+                {"of": first.name, "less": second.name, **_difference(first, second, shares, split)}
+                for first, second in itertools.combinations(ranked, 2) for split in SPLITS
+            ],
+        },
+    )  # fmt: skip
+
+
+Shares = Mapping[str, Mapping[str, Mapping[str, Score]]]  # by contestant, split and task
+
+
+def _costs(contestants: Sequence[Contestant]) -> Section:
+    columns = ["", "family", "pixels", "weights", "images seen", "minutes", "images/s", "GFLOP an image, training",
+               "PFLOP in all", "GFLOP a picture", "s a picture", "memory peak"]  # fmt: skip
+    rows = [
+        [one.name, one.family, f"{cost.pixels}", f"{cost.parameters / 1e6:.2f} M", f"{cost.images:,}",
+         f"{cost.seconds / 60:.1f}", f"{cost.images / cost.seconds:.0f}", f"{cost.training_flops / 1e9:.2f}",
+         f"{cost.training_flops * cost.images / 1e15:.3f}", f"{cost.drawing_flops / 1e9:.2f}",
+         f"{cost.drawing_seconds:.3f}", f"{cost.memory / 2**30:.2f} GiB"]
+        for one in contestants for cost in [one.cost]
+    ]  # fmt: skip
+    return Section("What each cost", "", columns, rows)
+
+
+def _drawn(contestants: Sequence[Contestant], shares: Shares, split: str) -> Section:
+    columns = [f"% right, {split}", *(one.name for one in contestants), *BASELINES.values()]
+    tasks = [*TASKS, "overall"]
+    rows = [
+        [title(task), *(percent(shares[one.name][split][task]) for one in contestants), *baseline(task, [split])]
+        for task in tasks
+    ]
+    return Section(f"What was asked and drawn, {split} combinations", "", columns, rows)
+
+
+def _differences(contestants: Sequence[Contestant], shares: Shares) -> Section:
+    columns = ["", *(f"{split}, percent points" for split in SPLITS)]
+    rows = []
+    for one, other in itertools.combinations(contestants, 2):
+        cells = []
+        for split in SPLITS:
+            found = difference(shares[one.name][split]["overall"], shares[other.name][split]["overall"])
+            low, high = (100 * end for end in found.interval)
+            said = "" if found.called else ", no difference"
+            cells.append(f"{100 * found.value:+.1f} ({low:+.1f} to {high:+.1f}){said}")
+        rows.append([f"{one.name} less {other.name}", *cells])
+    text = (
+        "Of the last row above, paired: both drew the same captions, and are resampled together. Where the interval "
+        "holds 0 no difference is called."
+    )
+    return Section("Which differences are real", text, columns, rows)
+
+
+def _difference(one: Contestant, other: Contestant, shares: Shares, split: str) -> dict[str, object]:
+    return difference(shares[one.name][split]["overall"], shares[other.name][split]["overall"]).to_json()
+
+
+def _likeness(contestants: Sequence[Contestant], near: Mapping[str, Sequence[Pair]]) -> Section:
+    columns = ["", *(one.name for one in contestants), "real pictures", "extractor"]
+    rows = [
+        [metrics[0].metric, *map(number, metrics), number(real), str(real.extractor)]
+        for pairs in zip(*near.values(), strict=True)  # by extractor
+        for metrics, real in zip(zip(*(drawn for drawn, _ in pairs), strict=True), pairs[0][1], strict=True)
+    ]
+    text = "Pictures of all tasks against as many real ones of other captions. docs/metrics.md says how to read them."
+    return Section("How near to real pictures", text, columns, rows)
+
+
+def _pictures(contestants: Sequence[Contestant]) -> Iterator[Section]:
+    chosen = _spread(contestants[0].ledger.usual())
+    rows = [{outcome.key: outcome for outcome in one.ledger.usual()} for one in contestants]
+    tiles = [
+        (tile(one.ledger.picture(found[outcome.key])), f"{one.name}: {outcome.caption}")
+        for outcome in chosen
+        for one, found in zip(contestants, rows, strict=True)
+    ]
+    names = ", ".join(one.name for one in contestants)
+    below = f"From left to right: {names}; a caption a row, the first of each task, none chosen"
+    yield Section("The same captions side by side", "", pictures={below: sheet(tiles, TILE, len(contestants))})
+
+
+def _spread(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    return [
+        one
+        for task in SHOWN
+        for split in SPLITS
+        for one in [other for other in outcomes if (other.task, other.split) == (task, split)][:EACH]
+    ]

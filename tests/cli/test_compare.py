@@ -1,0 +1,137 @@
+"""limner compare as a command: equal budgets, one table, and going on where it was stopped."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from limner.cli import comparing
+from limner.cli.comparing import Budget
+from limner.core import InputError
+from limner.evaluate import comparison
+from limner.evaluate.suites import scenes, tasks
+from limner.train import machine
+
+RECIPE = """
+[model]
+family = "regressor"
+preset = "tiny"
+[model.config]
+width = {width}
+[text]
+vocabulary = 300
+captions = 200
+[train]
+batch = 8
+compile = "off"
+validation_images = 8
+checkpoint_every = 0.0
+"""
+
+
+@pytest.fixture
+def recipes(tmp_path, monkeypatch):
+    few = {name: tasks.TASKS[name] for name in ("single", "background")}
+    for module in (tasks, scenes, comparison):
+        monkeypatch.setattr(module, "TASKS", few)
+    monkeypatch.setattr("limner.evaluate.suites.accuracy.TASKS", few)
+    monkeypatch.setattr(machine, "prepare", lambda: None)
+    monkeypatch.setattr(comparing, "PATIENCE", 0.05)
+    monkeypatch.chdir(tmp_path)
+    for name, width in (("small", 8), ("large", 12)):
+        (tmp_path / f"{name}.toml").write_text(RECIPE.format(width=width))
+    return tmp_path
+
+
+def test_two_recipes_side_by_side_and_again_as_they_are(run, recipes):
+    command = ("compare", "small.toml", "large.toml", "--budget", "32img", "--n", 4, "--out", "out", "--jobs", 2)
+    result = run(*command)
+    assert result.code == 0, result.err
+    found = json.loads((recipes / "out" / "report.json").read_text())
+    assert found["budget"] == "32 images"
+    costs = {one["name"]: one["cost"] for one in found["contestants"]}
+    assert {cost["images"] for cost in costs.values()} == {32}
+    assert costs["large"]["parameters"] > costs["small"]["parameters"]
+    assert costs["large"]["training_flops"] > costs["small"]["training_flops"] > 3 * costs["small"]["drawing_flops"] > 0
+    assert all(cost["memory"] > 2**26 for cost in costs.values())
+    assert len(found["differences"]) == 2
+    assert {one["called"] for one in found["differences"]} <= {True, False}
+    page = (recipes / "out" / "report.md").read_text()
+    for words in ("What each cost", "Which differences are real", "The same captions side by side"):
+        assert words in page
+    before = {path: path.stat().st_mtime_ns for path in (recipes / "out").rglob("outcomes.jsonl")}
+    shutil.rmtree(recipes / "out" / "pictures")
+    assert "Training" not in run(*command).err  # all is there
+    assert before == {path: path.stat().st_mtime_ns for path in (recipes / "out").rglob("outcomes.jsonl")}
+    runs = run("compare", "out/small", "out/large", "--n", 4, "--out", "again")
+    assert runs.code == 0, runs.err
+    assert json.loads((recipes / "again" / "report.json").read_text())["budget"] == "its own budget"
+
+
+def test_a_training_that_was_stopped_goes_on(run, recipes, monkeypatch):
+    command = ("compare", "small.toml", "large.toml", "--n", 4, "--out", "out")
+
+    def interrupted(entry, code, console):
+        assert code == 0
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(comparing, "_check_ended_well", interrupted)
+        assert run(*command, "--budget", "16img").code == 130
+    assert not (recipes / "out" / "large").exists()
+    result = run(*command, "--budget", "16img")
+    assert result.code == 0, result.err
+    assert "Training large" in result.err
+    assert "Training small" not in result.err
+
+
+def test_a_budget_by_the_clock_and_by_operations():
+    assert Budget.parse("20m") == Budget("seconds", 1200)
+    assert Budget.parse("200kimg") == Budget("images", 200_000)
+    assert Budget.parse("1.5Pflop") == Budget("flops", 1.5e15)
+    for wrong in ("20", "m", "-3m", "0s", "3 m", "2y"):
+        with pytest.raises(InputError, match="write 20m, say"):
+            Budget.parse(wrong)
+
+
+def test_all_are_trained_on_the_data_of_the_first(recipes, capsys):
+    (recipes / "own.toml").write_text(RECIPE.format(width=8) + "seed = 3\n[data]\nseed = 5\nmix = {single = 1.0}\n")
+    entries = (recipes / "small.toml", recipes / "own.toml")
+    order = comparing.Order(
+        entries=entries, budget=Budget("images", 8), jobs=1, n=4, seed=0, changes=(), out=recipes / "out"
+    )
+    small, own = comparing._entries(order, Console(stderr=True, soft_wrap=True))
+    assert (own.recipe.data, own.recipe.train.seed) == (small.recipe.data, small.recipe.train.seed)
+    assert "own.toml: it has data of its own, and is trained on those of small" in capsys.readouterr().err
+    own, small = comparing._entries(replace(order, entries=entries[::-1]), Console(stderr=True, soft_wrap=True))
+    assert small.recipe.data.mix == {"single": 1.0}
+    assert (small.recipe.data.seed, small.recipe.train.seed) == (5, 3)
+
+
+def test_operations_are_turned_into_images(recipes):
+    orders = [
+        comparing.Order(
+            entries=(), budget=Budget("flops", amount), jobs=1, n=4, seed=0, changes=(), out=recipes / "out"
+        )
+        for amount in (1e10, 2e10)
+    ]
+    counts = [comparing._entry(recipes / "small.toml", order).recipe.train.images for order in orders]
+    assert counts[1] == pytest.approx(2 * counts[0], rel=0.02)
+
+
+def test_what_cannot_be_compared_is_refused_in_one_line(run, recipes):
+    (recipes / "judge.toml").write_text(RECIPE.format(width=8).replace("regressor", "clip").replace("width = 8", ""))
+    for words, said in (
+        (("small.toml", "large.toml"), "give --budget 20m, say"),
+        (("small.toml", "small.toml", "--budget", "8img"), 'two entries are called "small"'),
+        (("small.toml", "judge.toml", "--budget", "8img"), "clip draws nothing"),
+        (("small.toml", "nowhere.toml", "--budget", "8img"), "there is no such recipe"),
+    ):
+        result = run("compare", *words)
+        assert result.code == 2
+        assert said in result.err
+        assert result.err.count("\n") == 1

@@ -154,3 +154,12 @@ def test_a_sketch_has_an_image_when_it_is_done_and_a_preview_before() -> None:
     sketch.step = 2
     assert sketch.done
     assert sketch.image.equal(torch.ones(3, 2, 2))
+
+
+def test_what_may_be_anything_is_taken_as_it_is() -> None:
+    @dataclass(frozen=True)
+    class Loose:
+        knobs: dict[str, Any]
+
+    values = {"knobs": {"steps": 3, "solver": "heun", "sizes": [1, 2]}}
+    assert unparse(parse(Loose, values, "here")) == values

@@ -298,6 +298,8 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return tuple(_value(inner, one, where) for inner, one in zip(hints, value, strict=True))
     if origin is dict and isinstance(value, Mapping):
         return {key: _value(arguments[1], one, f"{where}: {key}") for key, one in value.items()}
+    if hint is Any:
+        return value
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return _finite(value, where)
     if isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):

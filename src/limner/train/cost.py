@@ -46,7 +46,7 @@ def _counted() -> Iterator[FlopCounterMode]:
     with (
         torch.compiler.set_stance("force_eager"),
         sdpa_kernel(SDPBackend.MATH),
-        torch.backends.mkldnn.flags(enabled=False),
+        torch.backends.mkldnn.flags(enabled=False, allow_tf32=None),
         FlopCounterMode(display=False) as counter,
     ):
         yield counter

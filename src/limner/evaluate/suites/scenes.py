@@ -29,6 +29,7 @@ from limner.pipeline import Pipeline
 SWEEPS: Mapping[str, tuple[float, ...]] = {"guidance": (1.0, 2.0, 4.0, 8.0), "steps": (4, 8, 16, 32)}
 SWEPT = ("single", "two", "colour")  # the tasks, of captions of seen combinations
 SWEEP_SHARE = 12  # one in so many of the captions of a task
+SWEPT_SHOWN = 2  # of each of these tasks
 SHOWN, EXTREMES = 24, 12  # pictures at random, and of the best and of the worst
 TILE = 128
 
@@ -200,9 +201,10 @@ def _sweep(ledger: Ledger, knob: str) -> Iterator[Section]:
         value: sorted((one for one in swept if one.knobs[knob] == value), key=lambda one: one.key) for value in values
     }
     rows = [[f"{value:g}", str(len(found)), percent(accuracy(knob, found))] for value, found in groups.items()]
+    shown = [place for task in SWEPT for place in _places(groups[values[0]], task)[:SWEPT_SHOWN]]
     tiles = [
         (tile(ledger.picture(found[place])), f"{knob} {value:g}: {found[place].caption}")
-        for place in range(min(4, len(groups[values[0]])))
+        for place in shown
         for value, found in groups.items()
     ]
     text = f"Captions of {', '.join(SWEPT)}, the same for each value; everything else as usual."
@@ -213,6 +215,10 @@ def _sweep(ledger: Ledger, knob: str) -> Iterator[Section]:
         rows,
         {f"{knob} from left to right": sheet(tiles, TILE, len(values))},
     )
+
+
+def _places(outcomes: Sequence[Outcome], task: str) -> list[int]:
+    return [place for place, one in enumerate(outcomes) if one.task == task]
 
 
 def tile(picture: Image.Image) -> Image.Image:

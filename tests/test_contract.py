@@ -117,7 +117,7 @@ def trained(kind: type[Family], tokenizer: Tokenizer) -> Trained:
             if iteration % step.every:
                 continue
             for group in optimiser.param_groups:
-                group["lr"] = 5e-3 * (1 - iteration / ITERATIONS)
+                group["lr"] = 5e-3 * step.rate * (1 - iteration / ITERATIONS)
             with alone(family, step):
                 step.loss(out.batch, generator)["loss"].backward()
             if iteration < 10:

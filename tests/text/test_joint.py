@@ -61,6 +61,21 @@ def test_it_learns_whose_picture_is_whose(config: JointConfig, tokenizer: Tokeni
     assert not joint.sentences(batch.captions).requires_grad
 
 
+def test_sentences_are_told_apart_by_whoever_reads_them(tokenizer: Tokenizer) -> None:
+    """Over the captions seen in training each number has mean 0 and deviation 1; looking gathers nothing."""
+    torch.manual_seed(0)
+    joint = JointEmbedding(WORDS, tokenizer)
+    batch = squares(32)
+    for _ in range(100):
+        joint.loss(batch, torch.Generator())
+    sentences = joint.sentences(batch.captions)
+    torch.testing.assert_close(sentences.mean(dim=0), torch.zeros(16), atol=1e-3, rtol=0.0)
+    torch.testing.assert_close(sentences.std(dim=0), torch.ones(16), atol=1e-2, rtol=0.0)
+    joint.eval().loss(Batch(batch.images, ["another text"] * 4), torch.Generator())
+    assert joint.sentences(batch.captions).equal(sentences)
+    torch.testing.assert_close(joint.sentences(batch.captions[:1]), sentences[:1])
+
+
 def test_either_encoder_goes_through_a_mapping_and_back() -> None:
     for config in (WORDS, LETTERS):
         assert parse(JointConfig, unparse(config), "here") == config

@@ -17,7 +17,9 @@ from limner.store.weights import finite
 from limner.text import load_tokenizer
 
 TABLE = {
+    "df_gan": "limner.families.df_gan:DFGAN",
     "flow": "limner.families.flow:Flow",
+    "gan_int_cls": "limner.families.gan_int_cls:GANIntCls",
     "regressor": "limner.families.regressor:Regressor",
 }
 

@@ -47,12 +47,16 @@ class JointEmbedding(nn.Module):
         self.margin = config.margin
         self.text = sentence_encoder(config.text, tokenizer)
         self.sight = Sight(config.channels, config.text.width)
+        self.spread = nn.BatchNorm1d(config.text.width, affine=False)
 
     @torch.no_grad()
     def sentences(self, texts: Sequence[str]) -> Tensor:
-        """(B, W), to condition others on: they have no say in what a text means."""
-        sentences: Tensor = self.text(texts)
-        return sentences
+        """(B, W), to condition others on: they have no say in what a text means.
+
+        Each of the W numbers has mean 0 and deviation 1 over the captions of late. The margin alone is met by vectors
+        that have nearly all in common, from which nobody else could tell one text from another.
+        """
+        return F.batch_norm(self.text(texts).float(), self.spread.running_mean, self.spread.running_var)
 
     def step(self) -> Step:
         """All of it is learnt from pairs alone, beside or before whatever reads the sentences."""
@@ -64,7 +68,10 @@ class JointEmbedding(nn.Module):
         Also `ranked`, the share of captions whose own picture comes before all that are not theirs. Nothing is drawn
         from `generator`.
         """
-        scores = self.text(batch.captions) @ self.sight(batch.images).T  # (captions, pictures)
+        texts = self.text(batch.captions)
+        if self.training and len(batch) > 1:
+            self.spread(texts.detach())  # gathers the mean and the deviation
+        scores = texts @ self.sight(batch.images).T  # (captions, pictures)
         wrong = strangers(batch).to(scores.device)
         right = scores.diag()
         above = F.relu(self.margin + scores - right[:, None]) + F.relu(self.margin + scores - right[None, :])

@@ -37,21 +37,20 @@ def texts(files: Sequence[str]) -> list[str]:
 def read(root: Path, found: Sequence[str], files: Sequence[str]) -> Listing:
     everything = sidecars.pictures(files)
     pictures = {_stem(name): name for name in everything if PICTURES & {*name.split("/")[:-1]}}
-    split = _split(root, files)
-    faults: list[Fault] = []
+    split, faults, items = _split(root, files), list[Fault](), list[Item]()
     boxes = _boxes(root, files, faults)
-    items: list[Item] = []
     unused = {*everything}
     for name in found:
-        picture, label = pictures.get(_stem(name)), posixpath.basename(posixpath.dirname(name))
-        if picture is None or label not in split:
-            unused |= {name} if picture is None else set()
-        elif boxes is not None and _stem(name) not in boxes:
-            faults.append(Fault(picture, "there is no bounding box for it"))
-        else:
+        stem, label = _stem(name), posixpath.basename(posixpath.dirname(name))
+        picture = pictures.get(stem)
+        if picture is None:
+            unused.add(name)
+        elif label in split:
             unused.discard(picture)
-            box = None if boxes is None else boxes[_stem(name)]
-            said = _captions(root / name, name, faults)
+            if boxes is not None and stem not in boxes:
+                faults.append(Fault(picture, "there is no bounding box for it"))
+                continue
+            said, box = _captions(root / name, name, faults), None if boxes is None else boxes[stem]
             items.append(Item(picture, str(root / picture), said, split.of(label), label=label, box=box))
     layout = f"{len({item.label for item in items})} classes with Reed's captions, {split}"
     layout += ", cropped about their bounding boxes" if boxes is not None else ""
@@ -60,7 +59,7 @@ def read(root: Path, found: Sequence[str], files: Sequence[str]) -> Listing:
 
 @dataclass(frozen=True, slots=True)
 class _Split:
-    """The classes to test with and those to train with; None where no list says."""
+    """The classes to test with and those to train with; None: all others. A class of neither is not used."""
 
     test: frozenset[str] = frozenset()
     train: frozenset[str] | None = None
@@ -69,7 +68,7 @@ class _Split:
         return self.train is None or label in self.train or label in self.test
 
     def of(self, label: str) -> str | None:
-        """A class of neither is not used; where there are no lists at all, the pictures are divided as any others."""
+        """None where there are no lists: the pictures are divided as any others."""
         return "test" if label in self.test else "train" if self.test else None
 
     def __str__(self) -> str:

@@ -54,9 +54,15 @@ class JointEmbedding(nn.Module):
         """(B, W), to condition others on: they have no say in what a text means.
 
         Each of the W numbers has mean 0 and deviation 1 over the captions of late. The margin alone is met by vectors
-        that have nearly all in common, from which nobody else could tell one text from another.
+        that have nearly all in common, from which nobody else could tell one text from another. For the same reason
+        it is never done in half precision.
         """
-        return F.batch_norm(self.text(texts).float(), self.spread.running_mean, self.spread.running_var)
+        with torch.autocast(self.device.type, enabled=False):
+            return F.batch_norm(self.text(texts), self.spread.running_mean, self.spread.running_var)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
 
     def step(self) -> Step:
         """All of it is learnt from pairs alone, beside or before whatever reads the sentences."""

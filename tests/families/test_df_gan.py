@@ -13,7 +13,7 @@ from limner.core import Batch, InputError, Request, Tokenizer
 from limner.families.df_gan import DFGAN, Affine, Config, Discriminator, Generator, Knobs, gradient_penalty
 from limner.pipeline import draw
 
-TINY = DFGAN.presets["tiny"]
+TINY = replace(DFGAN.presets["tiny"], image_size=32, width=8)
 
 
 class Critic(nn.Module):

@@ -177,7 +177,7 @@ class DFGAN(Family):
     presets: ClassVar[dict[str, Config]] = {"base": Config()}
     presets["paper"] = replace(presets["base"], image_size=256, width=32)
     presets["tiny"] = replace(
-        presets["base"], image_size=32, noise=8, width=8,
+        presets["base"], image_size=16, noise=8,
         joint=JointConfig(text=TextConfig(width=32, depth=1, heads=2, hidden=64, length=32), channels=8),
     )  # fmt: skip
 

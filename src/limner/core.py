@@ -159,12 +159,12 @@ class Request:
     image: Tensor | None = None
     mask: Tensor | None = None
 
-    def check_prompt_alone(self, who: str) -> None:
-        """For a family that draws from the prompt and nothing else: InputError if there is more."""
-        given = {"an image": self.image, "a mask": self.mask, "a negative prompt": self.negative_prompt or None}
-        for name, value in given.items():
-            if value is not None:
-                raise InputError(f"{who} draws from the prompt alone and has no use for {name}: leave it out")
+
+def prompt_alone(request: Request, family: str) -> None:
+    """InputError where more is given than a prompt: for families that draw from that alone."""
+    given = {"an image": request.image, "a mask": request.mask, "a negative prompt": request.negative_prompt or None}
+    for name, value in given.items():
+        check(value is None, f"{family} draws from the prompt alone and has no use for {name}: leave it out")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -346,5 +346,5 @@ def check(condition: bool, message: str) -> None:
 
 __all__ = [
     "Batch", "Codec", "Example", "Family", "InputError", "Loss", "Request", "Sketch", "Source", "Step",
-    "TextEncoder", "TextFeatures", "Tokenizer", "check", "nearest", "parse", "seeded", "unparse",
+    "TextEncoder", "TextFeatures", "Tokenizer", "check", "nearest", "parse", "prompt_alone", "seeded", "unparse",
 ]  # fmt: skip

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Generator, Tensor, nn
 
-from limner.core import Batch, Family, Request, Sketch, Step, TextFeatures, Tokenizer, check, seeded
+from limner.core import Batch, Family, Request, Sketch, Step, TextFeatures, Tokenizer, check, prompt_alone, seeded
 from limner.nn.convs import START, doublings
 from limner.text.transformer import TextConfig, TextTransformer
 
@@ -121,7 +121,7 @@ class Regressor(Family):
     @torch.no_grad()
     def begin(self, requests: Sequence[Request]) -> list[Sketch]:
         for request in requests:
-            request.check_prompt_alone("a regressor")
+            prompt_alone(request, "a regressor")
         texts = self.pool([request.prompt for request in requests])
         return [
             RegressorSketch(request=request, generator=seeded(request.seed), steps=1, text=text)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor, nn
 
-from limner.core import Request, Sketch, check, seeded
+from limner.core import Request, Sketch, check, prompt_alone, seeded
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def begin(requests: Sequence[Request], sentences: Tensor, *, noise: int) -> list
 
 
 def _begin(request: Request, sentence: Tensor, noise: int) -> NoiseSketch:
-    request.check_prompt_alone("a GAN")
+    prompt_alone(request, "a GAN")
     generator = seeded(request.seed)
     drawn = request.knobs.truncation * nn.init.trunc_normal_(torch.empty(noise), generator=generator)
     return NoiseSketch(request=request, generator=generator, steps=1, sentence=sentence, noise=drawn.to(sentence))

@@ -87,7 +87,7 @@ def test_no_class_is_on_both_sides(tmp_path: Path) -> None:
 
 
 def test_birds_are_drawn_about_their_boxes_and_carry_their_class(tmp_path: Path) -> None:
-    """The subject is 8 x 12 of a square of 18: two fifths of the area is red, and a thirteenth of the whole picture."""
+    """The subject is 8 x 12 of a square of 18: three tenths of what is seen, and a thirteenth of the whole picture."""
     source = open_pictures(birds(tmp_path), size=18)
     example = source[0]
     assert example.image.shape == (3, 18, 18)

@@ -121,7 +121,7 @@ def trained(kind: type[Family], tokenizer: Tokenizer) -> Trained:
             if step.anneal is not None:
                 step.anneal(iteration / ITERATIONS)
             for group in optimiser.param_groups:
-                group["lr"] = 5e-3 * (1 - iteration / ITERATIONS)
+                group["lr"] = 5e-3 * step.rate * (1 - iteration / ITERATIONS)
             with alone(family, step):
                 loss = step.loss(out.batch, generator)["loss"]
                 loss.backward()

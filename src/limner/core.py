@@ -31,18 +31,26 @@ class InputError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One captioned picture: `image` is (3, H, W) uint8, already at the size the model is trained at."""
+    """One captioned picture: `image` is (3, H, W) uint8, already at the size the model is trained at.
+
+    `label` is its class where the data have classes: what two pictures share whatever their captions say.
+    """
 
     image: Tensor
     caption: str
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """`images` is (B, 3, H, W) in [-1, 1]; `captions` has B strings, of which any may be empty."""
+    """`images` is (B, 3, H, W) in [-1, 1]; `captions` has B strings, of which any may be empty.
+
+    `labels` are the pictures' classes, B strings, or nothing where the data have none.
+    """
 
     images: Tensor
     captions: Sequence[str]
+    labels: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.captions)
@@ -50,10 +58,11 @@ class Batch:
     @staticmethod
     def of(examples: Sequence[Example]) -> Batch:
         images = torch.stack([example.image for example in examples]).float().div_(127.5).sub_(1.0)
-        return Batch(images, [example.caption for example in examples])
+        labels = [example.label for example in examples]
+        return Batch(images, [example.caption for example in examples], labels if any(labels) else ())
 
     def to(self, device: torch.device) -> Batch:
-        return Batch(self.images.to(device, non_blocking=True), self.captions)
+        return Batch(self.images.to(device, non_blocking=True), self.captions, self.labels)
 
 
 class Source(Protocol):
@@ -95,6 +104,11 @@ class TextFeatures:
     def __getitem__(self, rows: slice | Tensor | list[int]) -> TextFeatures:
         return TextFeatures(self.tokens[rows], self.mask[rows])
 
+    def mean(self) -> Tensor:
+        """The mean over each text's tokens, (B, D)."""
+        share = self.mask / self.mask.sum(dim=1, keepdim=True)
+        return torch.einsum("BLD,BL->BD", self.tokens, share)
+
 
 class TextEncoder(Protocol):
     def __call__(self, texts: Sequence[str]) -> TextFeatures: ...
@@ -119,14 +133,16 @@ class Step:
     """One update: `loss(batch, generator)["loss"]` is minimised over `parameters`, the other entries are logged.
 
     A diffusion model has one step, a GAN two, a cascade one for each stage, a model over a codec's
-    tokens one for the codec and one for itself. A step runs in every `every`-th iteration. `anneal` is for a loss that
-    changes as it is trained: before each update it is told how much of the step's training has passed, from 0 to 1.
+    tokens one for the codec and one for itself. A step runs in every `every`-th iteration, at `rate` times the recipe's
+    learning rates: two networks that play against each other may need two (Heusel et al. 2017). `anneal` is for a loss
+    that changes as it is trained: before each update it is told how much of the step's training has passed, from 0 to 1.
     """
 
     name: str
     parameters: Sequence[nn.Parameter]
     loss: Loss
     every: int = 1
+    rate: float = 1.0
     anneal: Callable[[float], None] | None = None
 
 
@@ -321,12 +337,20 @@ def _union(hints: tuple[Any, ...], value: Any, where: str) -> Any:
     if value is None and type(None) in hints:
         return None
     choices = [hint for hint in hints if hint is not type(None)]
+    choices.sort(key=lambda hint: _likeness(hint, value))  # the likeliest one, being last, says what is wrong
     for hint in choices[:-1]:
         try:
             return _value(hint, value, where)
         except InputError:
             continue
     return _value(choices[-1], value, where)
+
+
+def _likeness(hint: Any, value: Any) -> int:
+    """How many of a mapping's keys are fields of the dataclass `hint`."""
+    if not (dataclasses.is_dataclass(hint) and isinstance(value, Mapping)):
+        return 0
+    return len({one.name for one in dataclasses.fields(hint)} & value.keys())
 
 
 def check(condition: bool, message: str) -> None:

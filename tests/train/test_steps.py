@@ -10,7 +10,7 @@ import torch
 from tests.train.runs import last, train
 from tests.train.toys import Duel, Noise, Plain, recipe
 
-from limner.core import Batch
+from limner.core import Batch, Step
 from limner.train.looking import validate
 from limner.train.state import State
 
@@ -31,6 +31,24 @@ def test_only_the_chosen_steps_parameters_change(tmp_path: Path, chosen: str, mo
         assert torch.equal(one, before[name]) is (name.startswith("critic") is not moves), name
         assert one.requires_grad
         assert one.grad is None
+
+
+def test_a_step_learns_at_its_own_rate(tmp_path: Path) -> None:
+    """The first update of AdamW is of the size of the rate, whatever the gradient."""
+
+    class Hasty(Duel):
+        def steps(self) -> list[Step]:
+            critic, maker = super().steps()
+            return [replace(critic, rate=4.0), maker]
+
+    family = Hasty()
+    before = {name: one.detach().clone() for name, one in family.named_parameters()}
+    settings = recipe(accumulate=1, clip=0.0)
+    settings = replace(settings, optimizer=replace(settings.optimizer, name="adamw", warmup=0, decay=0.0))
+    train(tmp_path, settings, family=family, until=1)
+    moved = {name: (one - before[name]).abs().max().item() for name, one in family.named_parameters()}
+    assert moved["critic.weight"] == pytest.approx(4.0 * settings.optimizer.lr, rel=1e-3)
+    assert moved["out.weight"] == pytest.approx(settings.optimizer.lr, rel=1e-3)
 
 
 def test_accumulated_batches_make_the_gradient_of_one_large_one(tmp_path: Path) -> None:

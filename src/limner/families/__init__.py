@@ -20,7 +20,9 @@ TABLE = {
     "aligndraw": "limner.families.aligndraw:AlignDRAW",
     "clip": "limner.families.clip:CLIP",
     "dalle": "limner.families.dalle:Dalle",
+    "df_gan": "limner.families.df_gan:DFGAN",
     "flow": "limner.families.flow:Flow",
+    "gan_int_cls": "limner.families.gan_int_cls:GANIntCls",
     "regressor": "limner.families.regressor:Regressor",
 }
 

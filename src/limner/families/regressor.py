@@ -18,10 +18,10 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Generator, Tensor, nn
 
-from limner.core import Batch, Family, Request, Sketch, Step, Tokenizer, check, prompt_alone, seeded
+from limner.core import Batch, Family, Request, Sketch, Step, TextFeatures, Tokenizer, check, prompt_alone, seeded
+from limner.nn.convs import START, doublings
 from limner.text.transformer import TextConfig, TextTransformer
 
-START = 4  # pixels a side of the first map
 GROUPS = 8  # of the group norms
 
 
@@ -33,11 +33,6 @@ class Config:
     text: TextConfig = field(default_factory=lambda: TextConfig(depth=4))
 
     def __post_init__(self) -> None:
-        doublings = (self.image_size // START).bit_length() - 1
-        check(
-            doublings > 0 and self.image_size == START << doublings,
-            f"image_size = {self.image_size} is not 4 doubled some times; set 32, 64 or 128, say",
-        )
         check(
             all(channels >= GROUPS and channels % GROUPS == 0 for channels in self.channels),
             f"width = {self.width} and narrowest = {self.narrowest} give maps of {self.channels} channels; "
@@ -47,8 +42,8 @@ class Config:
     @property
     def channels(self) -> tuple[int, ...]:
         """Of the map at 4 x 4 and after each doubling."""
-        doublings = (self.image_size // START).bit_length() - 1
-        return self.width, *(max(self.width >> place, self.narrowest) for place in range(1, doublings + 1))
+        places = range(1, doublings(self.image_size) + 1)
+        return self.width, *(max(self.width >> place, self.narrowest) for place in places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +115,8 @@ class Regressor(Family):
 
     def pool(self, texts: Sequence[str]) -> Tensor:
         """The mean over each text's tokens, (B, W)."""
-        features = self.text(texts)
-        share = features.mask / features.mask.sum(dim=1, keepdim=True)
-        return torch.einsum("BLW,BL->BW", features.tokens, share)
+        features: TextFeatures = self.text(texts)
+        return features.mean()
 
     @torch.no_grad()
     def begin(self, requests: Sequence[Request]) -> list[Sketch]:

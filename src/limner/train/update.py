@@ -46,7 +46,7 @@ class Updater:
         if finite:
             if self._clip and norm.item() > self._clip:
                 torch._foreach_mul_(gradients, self._clip / norm.item())
-            self.optimisers.update(share)
+            self.optimisers.update(share * self.step.rate)
         for parameter in self.parameters.values():
             parameter.grad = None
         return Outcome(losses, norm.item(), finite)

@@ -88,7 +88,7 @@ def _looks(items: Sequence[Item], watch: Callable[[int, int], None]) -> Iterator
 def _look(item: Item) -> Look | pictures.UnreadableError:
     try:
         data = item.read()
-        image = pictures.read(data)
+        image = pictures.read(data, box=item.box)
     except pictures.UnreadableError as error:
         return error
     return Look(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor
 from limner.core import InputError
 
 MAX_PIXELS = 89_478_485  # beyond this Pillow too speaks of a decompression bomb
+REACH = 0.75  # from the middle of a box to the edges of its square, by the box's longer side
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 FORMATS = "PNG, JPEG, WebP, GIF, BMP, TIFF"
 
@@ -52,29 +54,49 @@ class TruncatedError(UnreadableError):
     """A file that ends before its picture does."""
 
 
-def decode(data: bytes, *, size: int) -> Tensor:
-    """(3, size, size) uint8: the short side brought to `size`, then cropped at the centre."""
-    image = fit(read(data, short=2 * size), size)
+class Box(NamedTuple):
+    """Where in a picture its subject is, in pixels from the upper left corner."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+def decode(data: bytes, *, size: int, box: Box | None = None) -> Tensor:
+    """(3, size, size) uint8: the short side brought to `size`, then cropped at the centre. `box` as in `read`."""
+    image = fit(read(data, short=2 * size, box=box), size)
     planes = np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))  # (H, W, 3) -> (3, H, W)
     return torch.from_numpy(planes)  # numpy's copy, because torch wakes all its threads for so few bytes
 
 
-def read(data: bytes, *, short: int | None = None) -> Image.Image:
-    """The first frame as an upright RGB image on white.
+def read(data: bytes, *, short: int | None = None, box: Box | None = None) -> Image.Image:
+    """The first frame as an upright RGB image on white; with `box` only what is `around` it.
 
-    With `short` a JPEG may be decoded at a half, a quarter or an eighth of its size, its short side
+    With `short` a JPEG without a box may be decoded at a half, a quarter or an eighth of its size, its short side
     not below `short` pixels. Raises UnreadableError (TruncatedError where the file ends too early).
     """
     try:
         image = _open(data)
-        if short is not None:
+        if short is not None and box is None:
             image.draft(None, (short, short))
         image.load()
-        return _rgb(_upright(image))
+        upright = _rgb(_upright(image))
+        return upright if box is None else around(upright, box)
     except UnreadableError:
         raise
     except Exception as error:  # a broken file may raise anything: decoders let struct, zlib and index errors through
         raise _why(error) from error
+
+
+def around(image: Image.Image, box: Box) -> Image.Image:
+    """The square about the middle of `box`, half as long again as its longer side, as far as the picture reaches."""
+    half = int(REACH * max(box.width, box.height))
+    x, y = int(box.left + box.width / 2), int(box.top + box.height / 2)
+    edges = max(0, x - half), max(0, y - half), min(image.width, x + half), min(image.height, y + half)
+    if edges[0] >= edges[2] or edges[1] >= edges[3]:
+        raise UnreadableError(f"its box {tuple(box)} lies outside its {image.width} x {image.height} pixels")
+    return image.crop(edges)
 
 
 def fit(image: Image.Image, size: int) -> Image.Image:

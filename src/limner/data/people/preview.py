@@ -100,7 +100,7 @@ def _readable(items: Sequence[Item], size: int, count: int) -> Iterator[tuple[Im
             return
         item = items[int(number)]
         try:
-            image = pictures.fit(pictures.read(item.read(), short=2 * size), size)
+            image = pictures.fit(pictures.read(item.read(), short=2 * size, box=item.box), size)
         except pictures.UnreadableError:
             continue
         count -= 1

@@ -53,12 +53,12 @@ class Pictures:
                 continue
             item = self.items[number]
             try:
-                image = pictures.decode(item.read(), size=self.size)
+                image = pictures.decode(item.read(), size=self.size, box=item.box)
             except pictures.UnreadableError as error:
                 self._note(number, str(error))
                 continue
             self._note(number, None)
-            return Example(image, self._caption(item, index))
+            return Example(image, self._caption(item, index), item.label)
         raise InputError(
             f"{self.root}: none of the {len(self)} pictures can be read; run: limner data check {self.root}"
         )

@@ -5,20 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 from limner.core import InputError
-from limner.data.people.formats import coco, metadata, sidecars, tars
+from limner.data.people.formats import coco, metadata, reed, sidecars, tars
 from limner.data.people.formats.listing import Caption, Fault, Item, Listing, tree
 
 LAYOUTS = (
     "metadata.jsonl, .csv or .parquet with file_name and text; or NAME.jpg with NAME.txt beside it; "
-    "or WebDataset .tar files; or annotations/captions*.json (COCO) with images"
+    "or WebDataset .tar files; or annotations/captions*.json (COCO) with images; "
+    "or text_c10/CLASS/NAME.txt (birds and flowers with Reed's captions) with images"
 )
 
 
 def find(path: str | Path) -> Listing:
     """Everything that `path` holds, without opening a picture.
 
-    A folder is looked through in this order: metadata lists, tars, COCO annotations, text files beside
-    pictures. An InputError says what was looked for where nothing is recognised, and names what is
+    A folder is looked through in this order: metadata lists, tars, COCO annotations, Reed's captions, text files
+    beside pictures. An InputError says what was looked for where nothing is recognised, and names what is
     unsafe (names that point outside) or of no use at all (a list without the column `text`).
     """
     path = Path(path)
@@ -55,6 +56,8 @@ def _folder(path: Path) -> Listing:
         return tars.read(path, found)
     if found := coco.lists(files):
         return coco.read(path, found)
+    if found := reed.texts(files):
+        return reed.read(path, found, files)
     pictures = sidecars.pictures(files)
     captions = sidecars.texts(files)
     if any(name.rpartition(".")[0] in captions for name in pictures):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from limner.core import InputError
-from limner.data.people.pictures import UnreadableError
+from limner.data.people.pictures import Box, UnreadableError
 
 MAX_FILE = 1 << 30
 SPLITS = {
@@ -37,7 +37,8 @@ class Fault(NamedTuple):
 class Item:
     """One captioned picture. Its bytes are all of the file `path`, or `length` of them from `start` on.
 
-    `captions` is empty where there is none, and holds one empty text where the caption is empty.
+    `captions` is empty where there is none, and holds one empty text where the caption is empty. `label` is the
+    class where the data have classes, and `box` what of the upright picture is meant, where they say so.
     """
 
     name: str
@@ -46,6 +47,8 @@ class Item:
     split: str | None = None
     start: int = 0
     length: int | None = None
+    label: str = ""
+    box: Box | None = None
 
     def read(self) -> bytes:
         """Raises UnreadableError, without the name."""

@@ -38,7 +38,7 @@ def read(root: Path, files: Sequence[str]) -> Listing:
         text = captions.get(posixpath.splitext(name)[0])
         said: list[Caption] = []
         try:
-            said = [] if text is None else _lines(root / text, text)
+            said = [] if text is None else lines(root / text, text)
         except InputError as error:
             faults.append(Fault(text or name, str(error)))
         items.append(Item(name, str(root / name), kept(said), named_split(name)))
@@ -48,12 +48,13 @@ def read(root: Path, files: Sequence[str]) -> Listing:
     return Listing(str(root), layout, tuple(items), tuple(faults), tuple(sorted(unused)))
 
 
-def _lines(path: Path, name: str) -> list[Caption]:
+def lines(path: Path, name: str) -> list[Caption]:
+    """A caption a line; InputError where `name` cannot be read as text."""
     try:
-        lines = decoded(path.read_bytes(), name).splitlines() or [""]
+        texts = decoded(path.read_bytes(), name).splitlines() or [""]
     except OSError as error:
         raise InputError(f"{name} cannot be read: {error.strerror}") from None
-    return [Caption(line, f"{name} line {number}") for number, line in enumerate(lines, 1)]
+    return [Caption(line, f"{name} line {number}") for number, line in enumerate(texts, 1)]
 
 
 def _suffix(name: str) -> str:

@@ -133,9 +133,9 @@ class Step:
     """One update: `loss(batch, generator)["loss"]` is minimised over `parameters`, the other entries are logged.
 
     A diffusion model has one step, a GAN two, a cascade one for each stage, a model over a codec's
-    tokens one for the codec and one for itself. A step runs in every `every`-th iteration, at `rate` times the recipe's
-    learning rates: two networks that play against each other may need two (Heusel et al. 2017). `anneal` is for a loss
-    that changes as it is trained: before each update it is told how much of the step's training has passed, from 0 to 1.
+    tokens one for the codec and one for itself. A step runs in every `every`-th iteration, at `rate` times the
+    recipe's learning rates: two networks that play against each other may need two (Heusel et al. 2017). `anneal` is
+    for a loss that changes: before each update it is told how much of the step's training has passed, from 0 to 1.
     """
 
     name: str

@@ -6,12 +6,11 @@ picture. So drawing is cheap: keys and values are kept, and of the picture's onl
 
 B batch, R streams in the making (a sketch has one, or two under guidance), L text tokens, N = S * S image tokens,
 T = L + N - 1 places in a stream (the last token is never read), V image tokens to choose from, W width, H heads, D head
-size, M neighbours.
+size, M image tokens seen.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
@@ -23,7 +22,7 @@ from torch import Generator, Tensor, nn
 
 from limner.codecs.dvae import DVAE, DVAEConfig
 from limner.core import Batch, Family, Request, Sketch, Step, Tokenizer, check, prompt_alone, seeded
-from limner.nn.blocks import ParallelBlock
+from limner.nn.blocks import Linear, ParallelBlock
 from limner.process import grid_attention
 from limner.process.categorical import choose
 from limner.process.guidance import drop, guide
@@ -101,28 +100,25 @@ class Memory:
 class Pattern(nn.Module):
     """Who sees whom in the layers of one kind.
 
-    `mask` (T, T) is for whole streams. For streams that grow by a token, at place L - 1 + i, row i says where the
-    image tokens are that it sees: `places` (N, M), with `bias` (N, L + M) of -inf where that is padding.
+    `mask` (T, T) is for whole streams. For streams that grow by a token, at place L - 1 + i, row i of `places`
+    (N, L + M) says what it sees, the text first; `seen` (N, L + M) is False where that is padding.
     """
 
     mask: Tensor
     places: Tensor
-    bias: Tensor
+    seen: Tensor
 
     def __init__(self, grid: Tensor, *, length: int) -> None:
         super().__init__()
-        places, there = grid_attention.neighbours(grid)
-        places = F.pad(places[:-1], (0, 0, 1, 0)) + length  # the last text token sees none of the picture
-        there = F.pad(F.pad(there[:-1], (0, 0, 1, 0)), (length, 0), value=True)
-        bias = torch.zeros(there.shape).masked_fill(~there, -math.inf)
         mask = grid_attention.after_text(grid, length)[:-1, :-1]
-        for name, tensor in (("mask", mask), ("places", places), ("bias", bias)):
+        places, seen = grid_attention.neighbours(mask[length - 1 :])
+        for name, tensor in (("mask", mask), ("places", places), ("seen", seen)):
             self.register_buffer(name, tensor, persistent=False)
 
     def lookup(self, index: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:
-        """For tokens number `index` (R,) of streams that begin at `starts` (R, H, 1): the rows of their neighbours
-        (R, H, M), and the bias (R, 1, 1, L + M)."""
-        return starts + self.places[index][:, None], self.bias[index][:, None, None]
+        """For tokens number `index` (R,) of streams that begin at `starts` (R, H, 1): the rows of what they see
+        (R, H, L + M), and which of them count, (R, 1, 1, L + M)."""
+        return starts + self.places[index][:, None], self.seen[index][:, None, None]
 
 
 class Transformer(nn.Module):
@@ -150,7 +146,7 @@ class Transformer(nn.Module):
         )
         self.norm = nn.RMSNorm(width)
         self.say_word = nn.Linear(width, words)
-        self.say_code = nn.Linear(width, config.codec.vocabulary)
+        self.say_code = Linear(width, config.codec.vocabulary)
         self.initialise()
 
     def initialise(self) -> None:
@@ -201,13 +197,13 @@ class Transformer(nn.Module):
         """Vectors (R, W) of the tokens at L - 1 + `index` (R,) to the logits (R, V) of image token number `index`."""
         _, rows, heads, total, _ = memory.pages.shape
         starts = total * torch.arange(rows * heads, device=x.device).reshape(rows, heads, 1)
-        here = starts + (self.length - 1 + index)[:, None, None]
+        here = (starts + (self.length - 1 + index)[:, None, None]).flatten()
         lookups = {kind: self._pattern(kind).lookup(index, starts) for kind in self.patterns}
         x = x[:, None]
         for kind, block, page in zip(self.kinds, self._blocks(), memory.pages, strict=True):
             query, key, value, gated = block.project(x, turn=None)
-            page.flatten(0, 2)[here] = torch.cat([key, value], dim=-1)
-            x = block.join(x, attend(query, page, *lookups[kind], text=self.length), gated)
+            page.flatten(0, 2).index_copy_(0, here, torch.cat([key, value], dim=-1).flatten(0, 2))
+            x = block.join(x, attend(query, page, *lookups[kind]), gated)
         logits: Tensor = self.say_code(self.norm(x[:, 0]))
         return logits
 
@@ -220,18 +216,11 @@ class Transformer(nn.Module):
         return pattern
 
 
-def attend(query: Tensor, page: Tensor, places: Tensor, bias: Tensor, *, text: int) -> Tensor:
-    """One query (R, H, 1, D) to a page of keys and values (R, H, T, 2 D): to the first `text` of it, where they are,
-    and to the rows `places` (R, H, M) of it, copied: a token's neighbours need not be neighbours in the stream.
-
-    `bias` (R, 1, 1, L + M) is added to the scores.
-    """
-    size = query.shape[-1]
-    near = F.embedding(places, page.flatten(0, 2))
-    query = query * size**-0.5
-    scores = torch.cat([query @ page[:, :, :text, :size].mT, query @ near[..., :size].mT], dim=-1)
-    weights = (scores + bias).softmax(dim=-1)
-    return weights[..., :text] @ page[:, :, :text, size:] + weights[..., text:] @ near[..., size:]
+def attend(query: Tensor, page: Tensor, places: Tensor, seen: Tensor) -> Tensor:
+    """One query (R, H, 1, D) to the rows `places` (R, H, L + M) of a page of keys and values (R, H, T, 2 D). They are
+    copied, since they do not lie together in the stream; `seen` (R, 1, 1, L + M) says which of them count."""
+    key, value = F.embedding(places, page.flatten(0, 2)).chunk(2, dim=-1)
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
 
 
 # ---------------------------------------------------------------------------------------------------

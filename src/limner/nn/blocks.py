@@ -57,14 +57,15 @@ class ParallelBlock(nn.Module):
 
 
 class Linear(nn.Linear):
-    """The same product, taken from the other side where there are few rows and no bias, as when tokens are drawn one
-    by one: on a CPU the usual way spends half of its time on repacking a weight that is used once."""
+    """The same product, taken from the other side where there are few rows, as when tokens are drawn one by one: on a
+    CPU the usual way spends half of its time on repacking a weight that is used once."""
 
     def forward(self, x: Tensor) -> Tensor:
         rows = x.shape[:-1].numel()
-        if rows > FEW or self.bias is not None or torch.is_grad_enabled() or x.is_cuda:
+        if rows > FEW or torch.is_grad_enabled() or x.is_cuda:
             return super().forward(x)
-        return (self.weight @ x.reshape(rows, -1).T).T.unflatten(0, x.shape[:-1])
+        product = (self.weight @ x.reshape(rows, -1).T).T.unflatten(0, x.shape[:-1])
+        return product if self.bias is None else product + self.bias
 
 
 class HeadNorm(nn.RMSNorm):

@@ -10,6 +10,7 @@ import typer
 
 import limner
 from limner.cli import data
+from limner.cli.arena import arena
 from limner.cli.draw import draw
 from limner.cli.evaluate import score
 from limner.cli.show import info, models, rerun
@@ -20,7 +21,7 @@ WRONG_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Text in, picture out."
 )
-for command in (draw, train, score, info, rerun, models):
+for command in (draw, train, score, arena, info, rerun, models):
     app.command()(command)
 app.add_typer(data.app, name="data")
 

@@ -6,8 +6,9 @@ from random import Random, SystemRandom
 
 from limner.core import InputError
 from limner.evaluate.arena.matches import choose, sides
+from limner.evaluate.arena.records import Choice, Showing
 from limner.evaluate.arena.studio import Progress, Studio
-from limner.evaluate.arena.votes import Choice, Showing, Votes
+from limner.evaluate.arena.votes import Votes
 
 
 class UnknownError(InputError):

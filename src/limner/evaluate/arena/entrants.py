@@ -11,8 +11,8 @@ from typing import Any
 
 from limner import store
 from limner.core import InputError, Request, check, unparse
+from limner.evaluate.arena.records import Contestant
 from limner.evaluate.arena.subjects import Subject, numbered
-from limner.evaluate.arena.votes import Contestant
 from limner.pipeline import OnStep, Pipeline, shipped
 from limner.provenance import FORMATS, Settings, read_picture_settings, save_picture
 from limner.store.files import sha256
@@ -75,7 +75,7 @@ class Folder:
         if len(found) < len(files):
             say(f"{path}: {len(files) - len(found)} of {len(files)} pictures carry no prompt, and are left out")
         order = sorted(found, key=lambda file: (found[file].seed, file))
-        self.pictures = dict(zip(numbered(found[file].prompt for file in order), order, strict=True))
+        self.pictures = dict(zip(numbered(_storable(found[file].prompt) for file in order), order, strict=True))
         self.contestant = Contestant(path.resolve().name, _digest(sorted(map(sha256, order))), str(path))
 
     def offers(self, subject: Subject) -> bool:
@@ -135,6 +135,11 @@ def _finished(file: Path) -> Settings | None:
     """What a picture was drawn with, unless it says nothing or is a preview."""
     settings = read_picture_settings(file)
     return settings if settings is not None and settings.step is None else None
+
+
+def _storable(prompt: str) -> str:
+    """Lone surrogates, which no file and no page can hold, become question marks."""
+    return prompt.encode("utf-8", "replace").decode()
 
 
 def _digest(value: object) -> str:

@@ -33,8 +33,9 @@ Array = NDArray[np.float64]
 FIRST, SECOND, TIE = 0, 1, 2
 MEAN, ELO = 1000.0, 400.0 / math.log(10.0)  # of the scale of ratings: 400 more are odds of ten to one
 PRIOR = 0.5  # wins, defeats and ties given to each contestant
-LEAST = 1e-6  # of a resampled count, which may come out as good as 0: far out in the tail of any interval
-LONGEST, SHORTEST, MOST = 0.5, 1e-6, 500  # Newton's steps, in strength: cut to the one, ended by the other; how many
+LEAST = 1e-4  # of a resampled count, which may come out as good as 0: this is further out than any interval's end
+LONGEST, MOST = 0.5, 500  # a step of Newton's, in strength; how many steps
+FLAT = 1e-13  # of the number of votes: a gain in log-likelihood that rounding hides
 DRAWS = 1000
 TAIL = 2.5  # percent on either side of an interval
 
@@ -116,23 +117,26 @@ class Davidson:
         """
         found = np.zeros((len(counts), self.contestants + 1))
         for _ in range(MOST):
-            step = self._newton(counts, found)
+            gradient, curvature = self._slopes(counts, found)
+            step = np.linalg.solve(curvature, gradient[..., None])[..., 0]
             size = np.abs(step).max(axis=1, keepdims=True)
             found += step * (LONGEST / np.maximum(size, LONGEST))
-            if size.max() < SHORTEST:
+            if ((gradient * step).sum(axis=1) < FLAT * counts.sum(axis=(1, 2))).all():
                 return found
         raise AssertionError(f"no maximum within {MOST} steps")
 
-    def _newton(self, counts: Array, parameters: Array) -> Array:
+    def _slopes(self, counts: Array, parameters: Array) -> tuple[Array, Array]:
+        """The log-likelihood's gradient (R, K + 1) and its negative second derivatives (R, K + 1, K + 1)."""
         chances = _softmax(np.einsum("pod,rd->rpo", self._design, parameters))
-        expected = counts.sum(axis=2, keepdims=True) * chances
-        gradient = np.einsum("rpo,pod->rd", counts - expected, self._design)
+        votes = counts.sum(axis=2, keepdims=True)
+        gradient = np.einsum("rpo,pod->rd", counts - votes * chances, self._design)
         means = np.einsum("rpo,pod->rpd", chances, self._design)
-        votes = counts.sum(axis=2)[..., None]
-        curvature = np.tensordot(expected, self._squares, axes=2) - (votes * means).transpose(0, 2, 1) @ means
-        # The likelihood does not know the strengths' sum; curvature along it keeps the sum at 0.
-        curvature[:, :-1, :-1] += votes.mean(axis=(1, 2))[:, None, None]
-        return np.asarray(np.linalg.solve(curvature, gradient[..., None])[..., 0])
+        squares = np.tensordot(votes * chances, self._squares, axes=2)
+        curvature = squares - (votes * means).transpose(0, 2, 1) @ means
+        # The likelihood does not know the strengths' sum: curvature along it keeps the sum at 0.
+        curvature[:, :-1, :-1] += votes.mean(axis=1, keepdims=True)
+        curvature += FLAT * votes.sum(axis=1, keepdims=True) * np.eye(self.contestants + 1)
+        return gradient, curvature
 
 
 def _softmax(logits: Array) -> Array:

@@ -10,7 +10,7 @@ from typing import Any
 
 from limner.core import unparse
 from limner.evaluate.arena.ratings import FIRST, SECOND, TIE, Bout, Ratings, rate
-from limner.evaluate.arena.votes import Contestant, Vote
+from limner.evaluate.arena.records import Contestant, Vote
 from limner.evaluate.table import Tally
 
 FEW = 20  # prompts, below which intervals are too narrow (docs/arena.md)

@@ -15,29 +15,21 @@ import secrets
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
 
-from limner.core import InputError, check, unparse
+from limner.core import InputError, check
 from limner.evaluate.arena.matches import Candidate
+from limner.evaluate.arena.records import Choice, Contestant, Entry, Hung, Showing, Vote
 from limner.evaluate.arena.subjects import Subject
 from limner.store.files import sha256, sync_folder
 
-Choice = Literal["left", "right", "tie"]
-Side = Literal["left", "right"]
-
 APPLICATION, VERSION = 0x4C415645, 1  # what marks the file as ours, and the version of the tables below
-OUTSIDE = {
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_CANTOPEN,
-}  # what is the machine's fault and may pass
 PATIENCE = 10.0  # seconds that one process waits for another's transaction
+PASSING = {  # faults of the machine, which may be over the next time
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+}  # fmt: skip
 TABLES = """
 CREATE TABLE contestants (
     id INTEGER PRIMARY KEY, hash TEXT NOT NULL UNIQUE, name TEXT NOT NULL, origin TEXT NOT NULL
@@ -98,65 +90,6 @@ ORDER BY decided, token
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Contestant:
-    """Who drew pictures: a name for people, the hash by which it is known the next time, and what was typed for it."""
-
-    name: str
-    hash: str
-    origin: str
-
-
-@dataclass(frozen=True, slots=True)
-class Hung:
-    """A picture that takes part, by its number among all that ever did."""
-
-    id: int
-    path: Path
-
-
-@dataclass(frozen=True, slots=True)
-class Showing:
-    """A pair as a person sees it; `choice` is None as long as there is no vote on it."""
-
-    token: str
-    prompt: str
-    left: Hung
-    right: Hung
-    choice: Choice | None
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One side of a vote."""
-
-    contestant: Contestant
-    sha256: str
-    path: Path
-
-    def to_json(self) -> dict[str, str]:
-        return {**unparse(self.contestant), "sha256": self.sha256, "path": str(self.path)}
-
-
-@dataclass(frozen=True, slots=True)
-class Vote:
-    """A vote with all that is known of it. Times are UTC, in ISO 8601."""
-
-    token: str
-    choice: Choice
-    session: int
-    shown: str
-    decided: str
-    subject: Subject
-    left: Entry
-    right: Entry
-
-    def to_json(self) -> dict[str, Any]:
-        about = {"token": self.token, "session": self.session, "shown": self.shown, "decided": self.decided}
-        sides = {"left": self.left.to_json(), "right": self.right.to_json()}
-        return {**about, **self.subject._asdict(), **sides, "choice": self.choice}
-
-
 class Votes:
     """The file of votes at `path`, for any number of threads and processes.
 
@@ -170,7 +103,10 @@ class Votes:
         self._lock = threading.Lock()
         try:
             self._db = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
-            self._prepare(create)
+            with contextlib.ExitStack() as undo:
+                undo.callback(self._db.close)
+                self._prepare(create)
+                undo.pop_all()
         except sqlite3.DatabaseError as error:
             raise InputError(f"{path} cannot be used as a file of votes: {error}") from None
 
@@ -296,7 +232,7 @@ class Votes:
         try:
             yield
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF not in OUTSIDE:
+            if error.sqlite_errorcode & 0xFF not in PASSING:
                 raise
             raise OSError(errno.EIO, str(error), str(self.path)) from None
 

@@ -20,8 +20,8 @@ from starlette.staticfiles import StaticFiles
 
 from limner.core import InputError, parse, unparse
 from limner.evaluate.arena.arena import Arena, RefusedError, UnknownError
+from limner.evaluate.arena.records import Vote
 from limner.evaluate.arena.standings import labels, standings
-from limner.evaluate.arena.votes import Vote
 from limner.provenance import read_pixels
 from limner.serve.guard import guards
 from limner.serve.listening import Address

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -56,28 +57,30 @@ def hold(order: Order, *, say: Callable[[str], object]) -> None:
     entrants = find(order.runs, order.out / PICTURES, seed=order.seed, knobs=knobs, say=say)
     subjects = common(entrants, _asked(order, entrants), most=order.count)
     address = serving.Address.open(order.host, order.port)
-    order.out.mkdir(parents=True, exist_ok=True)
-    with closing(Votes(order.out / VOTES)) as votes, _bar() as watch:
-        session = votes.begin()
-        studio = Studio(votes, session, entrants, subjects, watch)
-        studio.draw() if order.draw_first else studio.start()
-        say(f"{len(entrants)} contestants, {_counted(len(subjects), 'prompt')}: open {address.url} (Ctrl-C ends it)")
-        try:
-            serving.serve(serving.application(Arena(votes, session, studio), address), address)
-        finally:
-            studio.stop()
-        say(f"{_counted(len(votes), 'vote')} in {votes.path}; the table: limner arena --table {votes.path}")
+    with closing(address.socket):
+        order.out.mkdir(parents=True, exist_ok=True)
+        with closing(Votes(order.out / VOTES)) as votes, _bar() as watch:
+            session = votes.begin()
+            studio = Studio(votes, session, entrants, subjects, watch)
+            studio.draw() if order.draw_first else studio.start()
+            about = f"{_counted(len(entrants), 'contestant')}, {_counted(len(subjects), 'prompt')}"
+            say(f"{about}: open {address.url} (Ctrl-C ends it)")
+            try:
+                serving.serve(serving.application(Arena(votes, session, studio), address), address)
+            finally:
+                studio.stop()
+            say(f"{_counted(len(votes), 'vote')} in {votes.path}; the table: limner arena --table {votes.path}")
 
 
 def _serving() -> Any:
     """What is needed to serve, which is not installed everywhere."""
     try:
-        from limner.serve import arena
+        return import_module("limner.serve.arena")
     except ModuleNotFoundError as error:
-        if error.name not in ("starlette", "uvicorn"):
+        missing = str(error.name).partition(".")[0]
+        if missing not in ("starlette", "uvicorn"):
             raise
-        raise InputError(f'serving a page needs {error.name}; pip install "limner[serve]"') from None
-    return arena
+        raise InputError(f'serving a page needs {missing}; pip install "limner[serve]"') from None
 
 
 def _asked(order: Order, entrants: Sequence[Entrant]) -> list[Subject] | None:

@@ -52,19 +52,23 @@ class Address:
         return f"http://{self.host}:{port}/" + (f"?key={self.key}" if self.key else "")
 
 
-def serve(app: ASGIApp, address: Address) -> None:
-    """Answer requests until SIGINT or SIGTERM comes. For the main thread."""
+def server(app: ASGIApp) -> uvicorn.Server:
+    """A server that says nothing but what went wrong."""
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, ws="none", timeout_graceful_shutdown=GRACE
     )
+    return uvicorn.Server(config)
+
+
+def serve(app: ASGIApp, address: Address) -> None:
+    """Answer requests until SIGINT or SIGTERM comes. For the main thread."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that both signals end alike
     try:
-        uvicorn.Server(config).run(sockets=[address.socket])
+        server(app).run(sockets=[address.socket])
     except KeyboardInterrupt:
         pass
     finally:
         signal.signal(signal.SIGTERM, before)
-        address.socket.close()
 
 
 def _failure(host: str, port: int, error: OSError) -> str:

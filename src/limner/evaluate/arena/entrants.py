@@ -104,7 +104,7 @@ def find(
             if one.origin == other.origin
             else f"{one.origin} and {other.origin} are the same"
         )
-        check(one.hash != other.hash, f"{same}; name each model or folder once")
+        check(one.hash != other.hash, f"{same}; name each once")
     return found
 
 

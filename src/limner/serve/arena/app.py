@@ -54,15 +54,14 @@ def application(arena: Arena, address: Address) -> Starlette:
         Route("/results", _page("results.html")),
         Mount("/page", StaticFiles(directory=PAGE)),
         Route("/progress", _get(lambda: progress(arena))),
-        Route("/pair", _post(Ask, lambda ask: pair(arena, ask)), methods=["POST"]),
-        Route("/vote", _post(Ballot, lambda ballot: vote(arena, ballot)), methods=["POST"]),
-        Route("/finish", _post(Ask, lambda _: finish(arena)), methods=["POST"]),
+        _post("/pair", Ask, lambda ask: pair(arena, ask)),
+        _post("/vote", Ballot, lambda ballot: vote(arena, ballot)),
+        _post("/finish", Ask, lambda _: finish(arena)),
         Route("/standings", _get(lambda: results(arena))),
         Route("/picture/{token}/{side}", _picture(arena)),
     ]
     faults = {HTTPException: _refused, InputError: _mistaken, OSError: _unkept}
-    middleware = guards(address.hosts, address.key)
-    return Starlette(routes=routes, middleware=middleware, exception_handlers=faults, max_body_size=MOST)
+    return Starlette(routes=routes, middleware=guards(address.hosts, address.key), exception_handlers=faults)
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -146,7 +145,7 @@ def _picture(arena: Arena) -> Endpoint:
     return endpoint
 
 
-def _post(kind: type[T], answer: Callable[[T], dict[str, Any]]) -> Endpoint:
+def _post(path: str, kind: type[T], answer: Callable[[T], dict[str, Any]]) -> Route:
     """Answers a request that holds `kind` as JSON."""
 
     async def endpoint(request: Request) -> Response:
@@ -158,7 +157,7 @@ def _post(kind: type[T], answer: Callable[[T], dict[str, Any]]) -> Endpoint:
             raise InputError("the request is no JSON object")
         return JSONResponse(await run_in_threadpool(answer, parse(kind, values, "the request")))
 
-    return endpoint
+    return Route(path, endpoint, methods=["POST"], max_body_size=MOST)
 
 
 def _refused(request: Request, error: Exception) -> Response:

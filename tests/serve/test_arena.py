@@ -3,90 +3,19 @@
 from __future__ import annotations
 
 import io
-import json
 import re
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
-from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
-from tests.drawn import PROMPTS, drawn
+from tests.drawn import PROMPTS
+from tests.serve.server import NAMES, Server, serving
 
-from limner.evaluate.arena.arena import Arena
-from limner.evaluate.arena.entrants import find
-from limner.evaluate.arena.studio import Studio
-from limner.evaluate.arena.subjects import numbered
-from limner.evaluate.arena.votes import Votes
 from limner.provenance import read_pixels
-from limner.serve import listening
-from limner.serve.arena import Address, application
 
-NAMES = ("anne-of-the-hidden-names", "beth-of-the-hidden-names")
-
-
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    headers: dict[str, str]
-    data: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.data)
-
-
-@dataclass(frozen=True)
-class Server:
-    """`ask` is one request, with the headers that our own page would send unless others are given."""
-
-    port: int
-    votes: Votes
-    folder: Path
-
-    def ask(self, path: str, body: object = None, *, method: str | None = None, **headers: str | None) -> Answer:
-        own = {"Host": f"127.0.0.1:{self.port}"}
-        data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        if body is not None:
-            own |= {"Content-Type": "application/json", "Content-Length": str(len(data))}
-        given = {name.replace("_", "-"): value for name, value in headers.items()}
-        with closing(HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
-            connection.putrequest(method or ("GET" if body is None else "POST"), path, skip_host=True)
-            for name, value in {**own, **given}.items():
-                if value is not None:
-                    connection.putheader(name, value)
-            connection.endheaders(None if body is None else data)
-            answer = connection.getresponse()
-            return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
-
-    def pair(self, token: str = "") -> dict[str, str]:
-        return self.ask("/pair", {"token": token}).json["pair"]
-
-    def vote(self, token: str, choice: str = "left") -> Answer:
-        return self.ask("/vote", {"token": token, "choice": choice})
-
-
-@contextmanager
-def serving(folder: Path, key: str = "") -> Iterator[Server]:
-    runs = [str(drawn(folder / name)) for name in NAMES]
-    entrants = find(runs, folder / "pictures", seed=0, knobs={}, say=print)
-    address = replace(Address.open("127.0.0.1", 0), key=key)
-    with closing(Votes(folder / "votes.sqlite")) as votes:
-        session = votes.begin()
-        arena = Arena(votes, session, Studio(votes, session, entrants, numbered(PROMPTS)))
-        running = listening.server(application(arena, address))
-        thread = threading.Thread(target=running.run, kwargs={"sockets": [address.socket]})
-        thread.start()
-        try:
-            yield Server(address.socket.getsockname()[1], votes, folder)
-        finally:
-            running.should_exit = True
-            thread.join()
+PAGES = sorted((Path(__file__).parents[2] / "src/limner/serve/arena/page").iterdir())
 
 
 @pytest.fixture
@@ -279,9 +208,6 @@ def test_a_full_disk_is_503_until_there_is_room_again(server):
     kept = len(server.votes)
     server.votes._rows(f"PRAGMA max_page_count = {pages + 100}")
     assert server.vote(server.pair()["token"]).json["progress"]["votes"] == kept + 1
-
-
-PAGES = sorted((Path(__file__).parents[2] / "src/limner/serve/arena/page").iterdir())
 
 
 def test_the_pages_load_nothing_from_elsewhere(server):

@@ -5,6 +5,7 @@ import { ask, count, find, once, pause, tell } from "./ask.js";
 
 const SIDES = ["left", "right"];
 const KEYS = { ArrowLeft: "left", ArrowRight: "right", ArrowDown: "tie" };
+const LONG = 100; // letters of a prompt that is set smaller
 const NOTICED = 120; // milliseconds for which the choice is seen at least
 const SETTLED = 180; // milliseconds in which nobody has looked at a new pair yet
 
@@ -33,6 +34,7 @@ async function show(pair) {
     return next();
   }
   find("prompt").textContent = pair.prompt || "(no words at all)";
+  find("prompt").classList.toggle("long", pair.prompt.length > LONG);
   SIDES.forEach((side, number) => find(side).replaceChildren(images[number]));
   sessionStorage.setItem("token", pair.token);
   token = pair.token;

@@ -35,7 +35,7 @@ PROMPTS = (
 def plain(family: Flow, request: Request) -> Tensor:
     knobs, config = request.knobs, family.config
     side = config.image_size // config.patch
-    x = torch.randn((1, config.channels, side, side), generator=seeded(request.seed))
+    x = knobs.temperature * torch.randn((1, config.channels, side, side), generator=seeded(request.seed))
     grid, before, t_before = times(knobs.steps, shift=knobs.shift), torch.zeros_like(x), torch.tensor([torch.nan])
     for number in range(knobs.steps):
         t, t_next = grid[number : number + 1], grid[number + 1 : number + 2]

@@ -1,6 +1,6 @@
 """Training speed: the trainer against a plain loop of the same network, same batch, same data.
 
-    python benchmarks/training.py [--rounds 3] [--seconds 30] [--batch 128] [--kept 0.25]
+    python benchmarks/training.py [--rounds 3] [--seconds 30] [--batch 256] [--kept 0.25]
 
 The plain loop is fp32, eager, one AdamW over everything, every token of every picture, the process's default
 allocator and threads, each batch made when it is needed. Ours is what `limner train` does with the recipe, which
@@ -27,7 +27,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--seconds", type=float, default=30.0)
-    arguments.add_argument("--batch", type=int, default=128)
+    arguments.add_argument("--batch", type=int, default=256)
     arguments.add_argument("--kept", type=float, help="share of the tokens in ours; the recipe's if not given")
     arguments.add_argument("--one", choices=("plain", "ours"))
     asked = arguments.parse_args()

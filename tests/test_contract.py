@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import json
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,7 @@ from torch import Tensor
 
 from limner import families
 from limner.core import Batch, Family, InputError, Request, Sketch, Step, Tokenizer, parse, unparse
-from limner.pipeline import draw
+from limner.pipeline import Pipeline, draw
 from limner.train.machine import Precision
 from limner.train.optimisers import matrices
 
@@ -61,6 +62,7 @@ class Trained:
 
     family: Family
     batch: Batch
+    losses: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))  # by step
     touched: set[str] = field(default_factory=set)  # parameters that had a gradient other than zero
 
 
@@ -119,13 +121,24 @@ def trained(kind: type[Family], tokenizer: Tokenizer) -> Trained:
             for group in optimiser.param_groups:
                 group["lr"] = 5e-3 * (1 - iteration / ITERATIONS)
             with alone(family, step):
-                step.loss(out.batch, generator)["loss"].backward()
+                loss = step.loss(out.batch, generator)["loss"]
+                loss.backward()
+            out.losses[step.name].append(loss.item())
             if iteration < 10:
                 out.touched |= {names[id(one)] for one in step.parameters if one.grad is not None and one.grad.any()}
             optimiser.step()
             optimiser.zero_grad()
     family.eval()
     return out
+
+
+@pytest.fixture
+def it_draws(kind: type[Family]) -> None:
+    if not kind.draws():
+        pytest.skip("it draws no pictures")
+
+
+drawing = pytest.mark.usefixtures("it_draws")
 
 
 def unguided(family: Family) -> Any:
@@ -193,10 +206,12 @@ def test_every_field_of_its_config_is_read(kind: type[Family], tokenizer: Tokeni
     family = kind(config, tokenizer)
     for step in family.steps():
         step.loss(squares(kind.presets["tiny"].image_size), torch.Generator())
-    picture(family, ask(family, PROMPTS[0]))
+    if kind.draws():
+        picture(family, ask(family, PROMPTS[0]))
     assert read == leaves(kind.presets["tiny"])
 
 
+@drawing
 def test_every_knob_is_read(trained: Trained) -> None:
     family, read = trained.family, set[str]()
     knobs = watched(family.Knobs(), read)
@@ -273,6 +288,7 @@ def test_its_losses_can_be_computed_in_bfloat16(trained: Trained) -> None:
         assert half.item() == pytest.approx(full.item(), rel=0.1, abs=0.01)
 
 
+@drawing
 def test_it_overfits_one_batch(trained: Trained) -> None:
     """What it draws for the captions is much nearer to their pictures than one picture for all could be."""
     family, wanted = trained.family, trained.batch.images
@@ -281,10 +297,35 @@ def test_it_overfits_one_batch(trained: Trained) -> None:
     assert (drawn - wanted).square().mean() < LEARNT * blind
 
 
+def test_a_family_that_does_not_draw_learns_too_and_says_so(trained: Trained) -> None:
+    """One line for whoever asks it for a picture; its losses say what it learnt of the batch."""
+    family = trained.family
+    if family.draws():
+        pytest.skip("it draws pictures, which say what it learnt")
+    for losses in trained.losses.values():
+        assert losses[-1] < LEARNT * losses[0]
+    with pytest.raises(InputError, match=r"draws no pictures; [^\n]+$"):
+        family.begin([ask(family, PROMPTS[0])])
+    with pytest.raises(InputError, match="draws no pictures"):
+        Pipeline(family)
+
+
+def test_saved_and_loaded_its_losses_are_the_same(trained: Trained, tmp_path: Path) -> None:
+    families.save(tmp_path / "model", trained.family)
+    found = []
+    for family in (trained.family, families.load(tmp_path / "model")):
+        assert type(family) is type(trained.family)
+        assert family.config == trained.family.config
+        losses = [step.loss(trained.batch, torch.Generator().manual_seed(0)) for step in family.steps()]
+        found.append([value.item() for one in losses for value in one.values()])
+    assert found[0] == pytest.approx(found[1], rel=1e-3, abs=1e-5)
+
+
 # ---------------------------------------------------------------------------------------------------
 # Drawing.
 
 
+@drawing
 def test_the_same_request_draws_the_same_picture_twice(trained: Trained) -> None:
     family, pictures = trained.family, []
     for seed in (1, 2):
@@ -295,6 +336,7 @@ def test_the_same_request_draws_the_same_picture_twice(trained: Trained) -> None
     assert pictures[0].equal(pictures[1])
 
 
+@drawing
 def test_a_picture_is_the_same_alone_and_among_others(trained: Trained) -> None:
     """The others have each knob set otherwise, and are at other steps."""
     family = trained.family
@@ -311,6 +353,7 @@ def test_a_picture_is_the_same_alone_and_among_others(trained: Trained) -> None:
         assert same(sketch.image, picture(family, sketch.request)), sketch.request
 
 
+@drawing
 def test_a_sketch_is_done_after_its_steps_and_shows_itself_on_the_way(trained: Trained) -> None:
     family, size = trained.family, trained.family.config.image_size
     (sketch,) = family.begin([ask(family, PROMPTS[0])])
@@ -329,12 +372,14 @@ def test_a_sketch_is_done_after_its_steps_and_shows_itself_on_the_way(trained: T
     assert sketch.image.abs().max() <= 1.0
 
 
+@drawing
 def test_other_prompts_draw_other_pictures(trained: Trained) -> None:
     pictures = draw(trained.family, [ask(trained.family, prompt) for prompt in PROMPTS])
     for row, one in enumerate(pictures):
         assert all((one - other).abs().mean() > 0.1 for other in pictures[:row])
 
 
+@drawing
 def test_every_prompt_draws(trained: Trained) -> None:
     family, size = trained.family, trained.family.config.image_size
     for prompt, one in zip(ODD, draw(family, [ask(family, prompt) for prompt in ODD]), strict=True):
@@ -342,6 +387,7 @@ def test_every_prompt_draws(trained: Trained) -> None:
         assert one.isfinite().all(), prompt[:20]
 
 
+@drawing
 def test_guidance_of_one_is_no_guidance(trained: Trained) -> None:
     """With s = 1 what is guided away from has no say; with the prompt itself as that, s has none."""
     family = trained.family
@@ -353,6 +399,7 @@ def test_guidance_of_one_is_no_guidance(trained: Trained) -> None:
     assert same(plain, picture(family, ask(family, PROMPTS[0], knobs=much, negative_prompt=PROMPTS[0])))
 
 
+@drawing
 def test_saved_and_loaded_it_draws_the_same(trained: Trained, tmp_path: Path) -> None:
     """To rounding: weights that lie elsewhere in memory may be summed in another order."""
     families.save(tmp_path / "model", trained.family)
@@ -375,6 +422,7 @@ def test_saved_and_loaded_it_is_trained_alike(trained: Trained, tmp_path: Path) 
     assert grouped[0] == grouped[1]
 
 
+@drawing
 @pytest.mark.parametrize("given", ["negative_prompt", "image", "mask", "image and mask"])
 def test_what_is_asked_for_is_used_or_refused(trained: Trained, given: str) -> None:
     family, size = trained.family, trained.family.config.image_size
@@ -397,6 +445,7 @@ def test_what_is_asked_for_is_used_or_refused(trained: Trained, given: str) -> N
     assert any(not same(one, two) for one, two in zip(plain, drawn, strict=True))
 
 
+@drawing
 def test_an_image_of_another_size_is_refused(trained: Trained) -> None:
     size = trained.family.config.image_size + 1
     with pytest.raises(InputError):

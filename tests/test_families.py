@@ -94,7 +94,7 @@ def test_weights_that_do_not_fit_are_listed(painter, tmp_path):
     assert "colour.weight is missing, colour.wait is unknown" in message
     assert "and 1 more" in message
     tensors["colour.weight"] = tensors.pop("colour.wait")
-    with pytest.raises(InputError, match=r"embed\.weight is 300 x 3 where the config means 300 x 4"):
+    with pytest.raises(InputError, match=r"embed\.weight is 300 x 3 where it should be 300 x 4"):
         families.load(stored(painter, tmp_path / "model", tensors=tensors))
 
 

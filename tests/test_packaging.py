@@ -44,7 +44,8 @@ def test_the_wheel_holds_all_that_drawing_needs(wheel):
         if path.is_file() and "__pycache__" not in path.parts:
             assert str(path.relative_to(ROOT / "src")) in names
     licences = {name.split("/licenses/")[1] for name in names if "/licenses/" in name}
-    assert {"LICENSE", "NOTICE", "src/limner/assets/artwork.LICENSE", "src/limner/assets/names.LICENSE"} <= licences
+    assets = {f"src/limner/assets/{one}.LICENSE" for one in ("artwork", "digits", "names")}
+    assert {"LICENSE", "NOTICE", *assets} <= licences
     [points] = [name for name in names if name.endswith("entry_points.txt")]
     assert "limner = limner.cli.main:main" in wheel.read(points).decode()
     [about] = [name for name in names if name.endswith("METADATA")]
@@ -136,7 +137,8 @@ def test_the_licence_is_apaches_and_the_notice_names_the_artwork():
     licence, notice = (ROOT / "LICENSE").read_text(), (ROOT / "NOTICE").read_text()
     assert "Apache License\n                           Version 2.0, January 2004" in licence
     assert "END OF TERMS AND CONDITIONS" in licence
-    for path in re.findall(r"src/limner/assets/\S+(?:LICENSE|zip)", notice):
+    for path in re.findall(r"src/limner/assets/\S+(?:LICENSE|zip|png)", notice):
         assert (ROOT / path).exists()
     assert "SIL Open Font License" in notice
     assert "Unicode" in notice
+    assert "Creative Commons Attribution 4.0" in notice

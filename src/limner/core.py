@@ -144,6 +144,13 @@ class Request:
     mask: Tensor | None = None
 
 
+def prompt_alone(request: Request, family: str) -> None:
+    """InputError where more is given than a prompt: for families that draw from that alone."""
+    given = {"an image": request.image, "a mask": request.mask, "a negative prompt": request.negative_prompt or None}
+    for name, value in given.items():
+        check(value is None, f"{family} draws from the prompt alone and has no use for {name}: leave it out")
+
+
 @dataclass(slots=True, kw_only=True)
 class Sketch:
     """A picture in the making: all that belongs to it alone, until it is done.
@@ -180,15 +187,21 @@ def seeded(seed: int) -> Generator:
     return torch.Generator("cpu").manual_seed(seed)
 
 
+@dataclass(frozen=True, slots=True)
+class NoKnobs:
+    """Nothing can be set."""
+
+
 class Family(nn.Module):
     """A family of text-to-image models: how it is built, trained and sampled. See docs/DESIGN.md.
 
     `Config` is the architecture (with `image_size`), `Knobs` what may be set at sampling; both are
-    frozen dataclasses and read strictly by `parse`. `presets` has at least `tiny` and `base`.
+    frozen dataclasses and read strictly by `parse`. `presets` has at least `tiny` and `base`. A family
+    that draws no pictures (CLIP, which judges them) leaves out `Knobs`, `begin` and `advance`.
     """
 
     Config: ClassVar[type]
-    Knobs: ClassVar[type]
+    Knobs: ClassVar[type] = NoKnobs
     presets: ClassVar[Mapping[str, Any]]
 
     def __init__(self, config: Any, tokenizer: Tokenizer) -> None:
@@ -200,6 +213,11 @@ class Family(nn.Module):
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
+    @classmethod
+    def draws(cls) -> bool:
+        """Whether it draws pictures at all."""
+        return cls.begin is not Family.begin
+
     def calibrate(self, batch: Batch) -> None:
         """Set in closed form, once, before a fresh training begins: a linear basis, a latent's scale, a mean."""
 
@@ -209,7 +227,7 @@ class Family(nn.Module):
 
     def begin(self, requests: Sequence[Request]) -> list[Sketch]:
         """Encode the texts, draw each picture's first noise from its own generator."""
-        raise NotImplementedError
+        raise InputError(f"a {type(self).__name__} model draws no pictures; limner models says which do")
 
     def advance(self, sketches: Sequence[Sketch]) -> None:
         """One step for each sketch, in one network call; none of them is done. Changes them in place."""
@@ -314,6 +332,6 @@ def check(condition: bool, message: str) -> None:
 
 
 __all__ = [
-    "Batch", "Codec", "Example", "Family", "InputError", "Loss", "Request", "Sketch", "Source", "Step",
-    "TextEncoder", "TextFeatures", "Tokenizer", "check", "nearest", "parse", "seeded", "unparse",
+    "Batch", "Codec", "Example", "Family", "InputError", "Loss", "NoKnobs", "Request", "Sketch", "Source", "Step",
+    "TextEncoder", "TextFeatures", "Tokenizer", "check", "nearest", "parse", "prompt_alone", "seeded", "unparse",
 ]  # fmt: skip

@@ -6,6 +6,7 @@ import hashlib
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,15 @@ from torch import Generator, Tensor
 
 import limner
 from limner import families, store
-from limner.core import Family, InputError, Request, Sketch, nearest, parse, unparse
+from limner.core import Family, InputError, Request, Sketch, check, nearest, parse, unparse
+from limner.judge import Judge
 from limner.provenance import Settings
 
 BATCH = 8  # pictures advanced together: more no longer fill the caches of a CPU better (docs/LOG.md)
 MOST_TOGETHER = 256  # whatever a picture's settings claim
 MOST_SEED = 2**63 - 1
 SHIPPED = Path(__file__).parent / "assets" / "models"
-DEFAULT = "flow-scenes"
+DEFAULT, JUDGE = "flow-scenes", "clip-scenes"
 
 OnStep = Callable[[Sequence[Sketch]], None]
 StepEnd = Callable[["Pipeline", int, int, dict[str, Any]], object]
@@ -83,8 +85,23 @@ def find_model(name: str | Path) -> Path:
     raise InputError(f'there is no model "{name}"{nearest(str(name), known)}; give a model\'s folder{names}')
 
 
+def find_judge(name: str | Path | None = None) -> Judge:
+    """A CLIP by the name or path that `find_model` takes; without one the shipped CLIP, if there is one."""
+    if name is None and JUDGE not in shipped():
+        raise InputError(
+            "no judge comes with this version; train one (limner train recipes/clip-scenes.toml) "
+            "and name it, as in --judge runs/clip-scenes"
+        )
+    folder = find_model(name or JUDGE)
+    return Judge.load(folder, name=_name(folder))
+
+
+def _name(folder: Path) -> str:
+    return folder.resolve().parent.name if folder.name == "model" else folder.name
+
+
 def models(runs: Path = Path("runs")) -> list[Path]:
-    """The folders that can be drawn with: the shipped models, then those of the runs in `runs`."""
+    """The folders of models: the shipped ones, then those of the runs in `runs`."""
     trained = (path / "model" for path in runs.glob("*"))
     return [SHIPPED / name for name in shipped()] + sorted(filter(store.holds_model, trained))
 
@@ -124,15 +141,16 @@ class Pipeline:
     models = staticmethod(models)
 
     def __init__(self, family: Family, *, name: str = "", hash: str = "") -> None:
+        if not family.draws():
+            kind = families.name_of(family)
+            raise InputError(f"{name or 'this model'} is a {kind} and draws no pictures; limner models says which do")
         self.family, self.name, self.hash = family.eval(), name, hash
 
     @staticmethod
     def from_pretrained(path_or_name: str | Path = DEFAULT) -> Pipeline:
         """A shipped model by its name, or a model's or a run's folder; InputError if it is not whole."""
         folder = find_model(path_or_name)
-        family = families.load(folder)
-        name = folder.resolve().parent.name if folder.name == "model" else folder.name
-        return Pipeline(family, name=name, hash=store.describe(folder).hash)
+        return Pipeline(families.load(folder), name=_name(folder), hash=store.describe(folder).hash)
 
     def to(self, device: str | torch.device) -> Pipeline:
         self.family.to(device)
@@ -154,6 +172,8 @@ class Pipeline:
         callback_on_step_end: StepEnd | None = None,
         output_type: str = "pil",
         batch: int = BATCH,
+        rerank: int | None = None,
+        judge: Judge | str | Path | None = None,
     ) -> Output:
         """Draw `num_images_per_prompt` pictures of each prompt, those of the first prompt first.
 
@@ -165,6 +185,9 @@ class Pipeline:
         `callback_on_step_end(pipe, step, steps_left, {"sketches": [...]})` is called after each step
         of each batch; a sketch's `preview()` is its picture so far, which `to_pil` converts. What it
         returns is not used; to stop, raise. `output_type` "np" is (N, H, W, 3) and "pt" (N, 3, H, W), in [0, 1].
+
+        With `rerank` the best so many of each prompt's pictures are kept, best first, as `judge` finds them: a CLIP,
+        its name or folder, or the shipped one; `settings` have their scores.
         """
         if output_type not in OUTPUTS:
             raise InputError(f'output_type = "{output_type}" is not one of {", ".join(OUTPUTS)}')
@@ -179,7 +202,14 @@ class Pipeline:
             mask_image=mask_image,
         )
         on_step = None if callback_on_step_end is None else self._stepper(callback_on_step_end)
-        pictures = list(self.stream(requests, batch=batch, on_step=on_step))
+        if rerank is None:
+            check(judge is None, "a judge is for rerank: say how many pictures of each prompt to keep")
+            pictures = list(self.stream(requests, batch=batch, on_step=on_step))
+        else:
+            check_rerank(rerank, of=num_images_per_prompt)
+            judge = judge if isinstance(judge, Judge) else find_judge(judge)
+            groups = self.ranked(requests, of=num_images_per_prompt, judge=judge, batch=batch, on_step=on_step)
+            pictures = [picture for group in groups for picture in group[:rerank]]
         settings = [picture.settings for picture in pictures]
         return Output(OUTPUTS[output_type](pictures), [one.seed for one in settings], settings)
 
@@ -219,6 +249,19 @@ class Pipeline:
         for done in drawing(self.family, requests, batch=batch, on_step=on_step):
             for sketch in done:
                 yield Picture(sketch.image, self._settings(sketch, batch=len(done)))
+
+    def ranked(
+        self, requests: Sequence[Request], *, of: int, judge: Judge, batch: int = BATCH, on_step: OnStep | None = None
+    ) -> Iterator[list[Picture]]:
+        """Each `of` pictures together, first those that `judge` finds nearest to their prompt; `settings` say so."""
+        pictures = self.stream(requests, batch=batch, on_step=on_step)
+        while group := list(islice(pictures, of)):
+            scores = judge.scores([one.pixels for one in group], [one.settings.prompt for one in group])
+            judged = [
+                replace(one, settings=replace(one.settings, judge=judge.name, judge_hash=judge.hash, score=score))
+                for one, score in zip(group, scores, strict=True)
+            ]
+            yield sorted(judged, key=lambda one: -(one.settings.score or 0.0))
 
     def previews(self, sketches: Sequence[Sketch]) -> list[Picture | None]:
         """The pictures so far, for use in `on_step`; None where there is nothing to see yet."""
@@ -270,6 +313,10 @@ class Pipeline:
 
 # ---------------------------------------------------------------------------------------------------
 # What was asked, made regular.
+
+
+def check_rerank(keep: int, *, of: int) -> None:
+    check(1 <= keep <= of, f"rerank = {keep} is not from 1 to {of}, the number of pictures of each prompt")
 
 
 def _seeds(generator: Generator | Sequence[Generator] | None, seed: int | None) -> int | list[int] | None:

@@ -44,7 +44,7 @@ class Settings:
     """All that one picture was drawn with. `batch` is how many were drawn together.
 
     `source` is the SHA-256 of the picture (and mask) it was painted over, or nothing; `step` is the number
-    of steps behind a preview, None for a finished picture.
+    of steps behind a preview, None for a finished picture. `score` is what the CLIP `judge` said of it.
     """
 
     prompt: str
@@ -61,6 +61,9 @@ class Settings:
     batch: int = 1
     source: str = ""
     step: int | None = None
+    judge: str = ""
+    judge_hash: str = ""
+    score: float | None = None
 
     def to_json(self) -> str:
         """ASCII, so that any string survives any container."""
@@ -99,6 +102,9 @@ def parameters(settings: Settings) -> str:
         "Init image hash": settings.source[:10] or None,
         **extras,
         "Preview step": settings.step,
+        "Judge": settings.judge or None,
+        "Judge hash": settings.judge_hash[:10] or None,
+        "Score": None if settings.score is None else round(settings.score, 4),
         "Version": f"limner {settings.limner}",
     }
     lines.append(", ".join(f"{key}: {_quoted(value)}" for key, value in pairs.items() if value is not None))

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from limner.core import InputError
+from limner.data.dice import Dice
 from limner.data.scenes import SPLITS, Scenes
 from limner.data.scenes.artwork import artwork
 from limner.data.scenes.captions import english_caption
-from limner.data.scenes.dice import Dice
 from limner.data.scenes.grounds import NAMED, SHADES, main_colours
 from limner.data.scenes.layout import lay_out
 from limner.data.scenes.phrases import NAMED as GROUND_WORDS

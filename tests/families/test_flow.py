@@ -74,6 +74,14 @@ def test_the_text_counts_and_so_does_the_negative_prompt(flow: Flow) -> None:
     assert (first.image - negative.image).abs().max() > 0.01
 
 
+def test_pictures_of_one_prompt_vary_less_at_a_lower_temperature(flow: Flow) -> None:
+    def spread(temperature: float) -> float:
+        asked = [replace(request(temperature=temperature, guidance=1.0), seed=seed) for seed in range(16)]
+        return float(torch.stack([one.image for one in drawn(flow, *asked)]).std(dim=0).mean())
+
+    assert spread(0.0) < 1e-6 < spread(0.5) < spread(1.0)
+
+
 def test_an_image_is_kept_the_more_the_less_strength(flow: Flow) -> None:
     image = torch.rand(3, 32, 32) * 2 - 1
     weak, strong = (drawn(flow, replace(request(strength=strength), image=image))[0].image for strength in (0.25, 1.0))

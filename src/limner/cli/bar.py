@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from limner import families
 from limner.cli import training
 from limner.train.loop import Progress as Report
 from limner.train.signals import interruptions
@@ -22,7 +23,10 @@ def show(order: training.Order) -> None:
         console.print(f"Stopped and saved. Go on with the same command and --resume --out {order.out}")
     if run.recipe.samples.prompts:
         console.print(f"Pictures on the way: {run.folder.samples}")
-    console.print(f'The model: {run.folder.model}; draw with it: limner draw "..." --model {run.folder.model}')
+    draws = families.find(run.recipe.model.family).draws()
+    use = "draw with it: limner draw" if draws else "let it judge: limner draw -n 16 --rerank 4"
+    option = "--model" if draws else "--judge"
+    console.print(f'The model: {run.folder.model}; {use} "..." {option} {run.folder.model}')
 
 
 def follow(reports: Iterable[Report], console: Console, *, images: int) -> int:

@@ -24,6 +24,8 @@ def draw(
     file: Annotated[Path | None, typer.Option(help="Read more prompts from a file, one a line.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="knob=value. See `limner info MODEL`.")] = None,
     previews: Annotated[bool, typer.Option("--previews", help="Keep what each step looks like, too.")] = False,
+    rerank: Annotated[int | None, typer.Option(help="Keep so many of each prompt's pictures: the best.")] = None,
+    judge: Annotated[str | None, typer.Option(help="A CLIP that says which; if not given, the shipped one.")] = None,
 ) -> None:
     """Draw pictures of prompts."""
     from limner.cli import drawing
@@ -31,6 +33,6 @@ def draw(
     knobs = drawing.knobs(set_ or [], steps=steps, guidance=guidance)
     order = drawing.Order(
         prompts=drawing.prompts(prompts or [], file), negative=drawing.prompt(negative, "--negative"), count=count,
-        seed=seed, knobs=knobs, model=model, output=output, previews=previews,
+        seed=seed, knobs=knobs, model=model, output=output, previews=previews, rerank=rerank, judge=judge,
     )  # fmt: skip
     drawing.carry_out(order, say=typer.echo)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from limner.core import InputError, Request, Sketch
-from limner.pipeline import DEFAULT, OnStep, Pipeline
+from limner.core import InputError, Request, Sketch, check
+from limner.pipeline import DEFAULT, OnStep, Picture, Pipeline, check_rerank, find_judge
 from limner.provenance import FORMATS, format_of, save_picture
 
 LONGEST_PROMPT = 2000  # characters
@@ -33,26 +33,57 @@ class Order:
     model: str | None
     output: Path
     previews: bool
+    rerank: int | None  # how many of each prompt's pictures are kept
+    judge: str | None
 
 
 def carry_out(order: Order, *, say: Callable[[str], object]) -> None:
     began = time.perf_counter()
     _check_output(order.output)
+    _check_reranking(order)
     pipe = Pipeline.from_pretrained(order.model or DEFAULT)
+    judge = find_judge(order.judge) if order.rerank is not None else None
     requests = pipe.requests(
         order.prompts, negative_prompt=order.negative, copies=order.count, seeds=order.seed, knobs=order.knobs
     )
-    paths = places(order.output, requests)
+    several = len(order.prompts) * (order.rerank or order.count) > 1
+    seeds = [request.seed for request in requests]
+    paths = dict(zip(seeds, places(order.output, requests, several=several), strict=True))
     loaded = time.perf_counter()
     with _bar(len(requests)) as show:
-        keep = _keeper(pipe, {request.seed: path for request, path in zip(requests, paths, strict=True)})
-        watch = _together(show, keep) if order.previews else show
-        for picture, path in zip(pipe.stream(requests, on_step=watch), paths, strict=True):
-            save_picture(picture.image, path, picture.settings)
-            say(str(path))
+        watch = _together(show, _keeper(pipe, paths)) if order.previews else show
+        if judge is None:
+            for picture in pipe.stream(requests, on_step=watch):
+                _save(picture, paths, say)
+        else:
+            for group in pipe.ranked(requests, of=order.count, judge=judge, on_step=watch):
+                _save_best(group, order.rerank or 0, paths, say)
     done = time.perf_counter()
     noun = "picture" if len(paths) == 1 else "pictures"
     say(f"{len(paths)} {noun} in {done - loaded:.1f} s, and {loaded - began:.1f} s to load {pipe.name}")
+
+
+def _check_reranking(order: Order) -> None:
+    if order.rerank is None:
+        check(order.judge is None, "--judge says which pictures to keep, and --rerank how many: give it too")
+        return
+    check_rerank(order.rerank, of=order.count)
+    check(not order.previews, "--previews keeps steps of every picture and --rerank the best alone: leave one out")
+
+
+def _save(picture: Picture, paths: Mapping[int, Path], say: Callable[[str], object]) -> None:
+    path, score = paths[picture.settings.seed], picture.settings.score
+    save_picture(picture.image, path, picture.settings)
+    say(str(path) if score is None else f"{path}  score {score:.3f}")
+
+
+def _save_best(group: Sequence[Picture], keep: int, paths: Mapping[int, Path], say: Callable[[str], object]) -> None:
+    """`group` is ranked, best first."""
+    for picture in group[:keep]:
+        _save(picture, paths, say)
+    scores = [picture.settings.score or 0.0 for picture in group[keep:]]
+    if scores:
+        say(f"  not kept: {len(scores)} with scores from {scores[-1]:.3f} to {scores[0]:.3f}")
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -108,12 +139,10 @@ def _lines(file: Path) -> list[str]:
 # Naming.
 
 
-def places(output: Path, requests: Sequence[Request]) -> list[Path]:
-    """A file's name as it is, with seeds where there are several pictures; in a folder names that are free."""
+def places(output: Path, requests: Sequence[Request], *, several: bool) -> list[Path]:
+    """A file's name as it is, with seeds where `several` pictures are kept; in a folder names that are free."""
     if _is_file(output):
-        if len(requests) == 1:
-            return [output]
-        return [output.with_stem(f"{output.stem}-{request.seed}") for request in requests]
+        return [output.with_stem(f"{output.stem}-{one.seed}") if several else output for one in requests]
     return [_free(output, f"{slug(request.prompt)}-{request.seed}") for request in requests]
 
 

@@ -30,7 +30,7 @@ def rerun(
 
 
 def models() -> None:
-    """List what can be drawn with: the shipped models, and those of the runs in ./runs."""
+    """List the models there are: the shipped ones, and those of the runs in ./runs."""
     from limner.cli import showing
 
     for line in showing.models():

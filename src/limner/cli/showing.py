@@ -59,8 +59,15 @@ def models() -> Iterator[str]:
             continue
         name = folder.name if folder.name in shipped() else str(folder)
         pixels = f"{one.config.get('image_size')} px"
-        note = "  (drawn with unless --model is given)" if name == DEFAULT else ""
+        note = _note(one.family, name)
         yield f"{name:<32} {one.family:<10} {pixels:>7} {one.size / 1e6:6.1f} MB  {one.hash[:10]}{note}"
+
+
+def _note(family: str, name: str) -> str:
+    if name == DEFAULT:
+        return "  (drawn with unless --model is given)"
+    draws = family not in families.TABLE or families.find(family).draws()
+    return "" if draws else "  (draws no pictures, but judges them: --judge)"
 
 
 def rerun(path: Path, *, model: str | None, output: Path | None) -> Verdict:
@@ -128,6 +135,8 @@ def _about_picture(path: Path) -> Iterator[str]:
         yield f"drawn by:  limner {settings.limner}, torch {settings.torch}, {settings.batch} together"
         if settings.step is not None:
             yield f"preview:   after step {settings.step}"
+        if settings.score is not None:
+            yield f"score:     {settings.score:.4f} by {settings.judge} ({settings.judge_hash[:10]})"
     elif parameters is not None:
         yield from parameters.splitlines()
     else:
@@ -143,7 +152,7 @@ def _about_model(one: store.Description) -> Iterator[str]:
     yield f"size:      {one.config.get('image_size')} pixels"
     yield f"weights:   {one.size / 1e6:.1f} MB in {len(one.weights)} files, hash {one.hash}"
     yield f"written:   by limner {one.limner}"
-    yield "knobs:     (--set knob=value)"
+    yield "knobs:     (--set knob=value)" if kind.draws() else "use:       judges pictures, and draws none"
     hints = typing.get_type_hints(kind.Knobs)
     for field in dataclasses.fields(kind.Knobs):
         yield f"  {field.name:<16} {_kind(hints[field.name]):<24} {field.default}"

@@ -11,6 +11,7 @@ from typing import Any
 from limner import families
 from limner.core import Family, InputError, Source, Tokenizer, parse, unparse
 from limner.data import open_source
+from limner.data.digits import Digits
 from limner.data.people import Pictures
 from limner.data.scenes import Scenes
 from limner.pipeline import find_model
@@ -144,8 +145,8 @@ def _learnt_tokenizer(recipe: Recipe, source: Source, say: Say) -> Tokenizer:
 
 
 def _captions(source: Source, most: int) -> Iterator[str]:
-    """Without making the pictures: a scene's caption is part of its truth, a folder lists its captions."""
-    if isinstance(source, Scenes):
+    """Without making the pictures: what we make ourselves has its caption in its truth, a folder lists them."""
+    if isinstance(source, Scenes | Digits):
         return (source.truth(index).caption for index in range(most))
     assert isinstance(source, Pictures)
     return itertools.islice(source.captions(), most)

@@ -37,7 +37,7 @@ class KLT(nn.Module):
     @torch.no_grad()
     def fit(self, images: Tensor) -> None:
         """Set mean, basis and spread from pictures (B, 3, H, W): eigenvectors of the patches' covariance."""
-        rows = rearrange(self._patches(images), "B C h w -> (B h w) C").double()
+        rows = rearrange(self.cut(images), "B C h w -> (B h w) C").double()
         mean = rows.mean(dim=0)
         variance, vectors = torch.linalg.eigh((rows - mean).T @ (rows - mean) / len(rows))
         kept = len(self.basis)
@@ -49,11 +49,16 @@ class KLT(nn.Module):
         self.spread.copy_(variance.flip(0)[:kept].clamp(min=1e-6).sqrt())
 
     def encode(self, images: Tensor) -> Tensor:
-        return torch.einsum("BPhw,CP->BChw", self._patches(images) - self.mean[:, None, None], self.basis)
+        return self.project(self.cut(images))
+
+    def cut(self, images: Tensor) -> Tensor:
+        """Pictures to the pixels of their patches, (B, 3 * patch * patch, h, w)."""
+        return rearrange(images, "B c (h p) (w q) -> B (c p q) h w", p=self.patch, q=self.patch)
+
+    def project(self, patches: Tensor) -> Tensor:
+        """Patches, all of a picture's or some, to their latents."""
+        return torch.einsum("BPhw,CP->BChw", patches - self.mean[:, None, None], self.basis)
 
     def decode(self, latents: Tensor) -> Tensor:
         patches = torch.einsum("BChw,CP->BPhw", latents, self.basis) + self.mean[:, None, None]
         return rearrange(patches, "B (c p q) h w -> B c (h p) (w q)", p=self.patch, q=self.patch)
-
-    def _patches(self, images: Tensor) -> Tensor:
-        return rearrange(images, "B c (h p) (w q) -> B (c p q) h w", p=self.patch, q=self.patch)

@@ -68,25 +68,27 @@ def tally(readings: Sequence[Reading]) -> Tallies:
 @dataclass(frozen=True, slots=True)
 class Table:
     """One model on one split. `real` and `shuffled` are the scorer's calibration: real scenes with their own truths,
-    and with those of other scenes of the same kind. `about` says what was scored and how it was drawn."""
+    and with those of other scenes of the same kind. `about` says what was scored and how it was drawn, `rows` the
+    names of the rows."""
 
     model: Tallies
     real: Tallies
     shuffled: Tallies
     about: Mapping[str, Any] = field(default_factory=dict)
+    rows: Mapping[str, str] = field(default_factory=lambda: ROWS)
 
     def lines(self) -> list[tuple[str, str, str, str, str]]:
         """Row, n, and the three shares, as text."""
         return [
             (name, str(self.model[row].trials), str(self.model[row]), str(self.real[row]), str(self.shuffled[row]))
-            for row, name in ROWS.items()
+            for row, name in self.rows.items()
         ]
 
     def to_json(self) -> dict[str, Any]:
         parts = {"model": self.model, "real": self.real, "shuffled": self.shuffled}
         return {
             "about": dict(self.about),
-            "rows": {row: {part: found[row].to_json() for part, found in parts.items()} for row in ROWS},
+            "rows": {row: {part: found[row].to_json() for part, found in parts.items()} for row in self.rows},
         }
 
     def to_markdown(self) -> str:

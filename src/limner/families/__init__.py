@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,12 @@ from torch.overrides import TorchFunctionMode
 
 from limner import store
 from limner.core import Family, InputError, Tokenizer, nearest, parse, unparse
-from limner.store.weights import finite
+from limner.store.weights import check_match, finite
 from limner.text import load_tokenizer
 
 TABLE = {
+    "aligndraw": "limner.families.aligndraw:AlignDRAW",
+    "clip": "limner.families.clip:CLIP",
     "flow": "limner.families.flow:Flow",
     "regressor": "limner.families.regressor:Regressor",
 }
@@ -77,15 +79,15 @@ def load(folder: Path) -> Family:
         raise InputError(f'{where}: unknown family "{stored.family}"{nearest(stored.family, list(TABLE))}')
     kind = find(stored.family)
     config: Any = parse(kind.Config, stored.config, f"{where}: config")
-    with _WithoutInitialising():
+    with WithoutInitialising():
         family = kind(config, load_tokenizer(stored.tokenizer))
     expected = family.state_dict()
-    _check_match(folder, expected, stored.tensors)
+    check_match(f"{folder}: weights and config do not belong together", expected, stored.tensors)
     family.load_state_dict({name: stored.tensors[name].to(one.dtype) for name, one in expected.items()}, assign=True)
     return family.eval()
 
 
-class _WithoutInitialising(TorchFunctionMode):
+class WithoutInitialising(TorchFunctionMode):
     """Random first weights that are replaced at once need not be drawn. (Building on torch's meta device
     would lose the buffers that are computed and not stored, and imports the compiler, which takes seconds.)"""
 
@@ -100,22 +102,3 @@ def _narrowed(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
     if finite(tensor) and not finite(narrow):
         raise InputError(f"{name} holds numbers too large for {dtype}; save it as torch.bfloat16 or leave it as it is")
     return narrow
-
-
-def _check_match(folder: Path, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
-    """Every key accounted for, and of the right shape and kind; else one line with the first differences."""
-    problems = [f"{name} is missing" for name in expected if name not in found]
-    problems += [f"{name} is unknown" for name in found if name not in expected]
-    for name in expected.keys() & found.keys():
-        want, have = expected[name], found[name]
-        if want.shape != have.shape:
-            problems.append(f"{name} is {_shape(have.shape)} where the config means {_shape(want.shape)}")
-        elif want.is_floating_point() != have.is_floating_point():
-            problems.append(f"{name} is {have.dtype} where {want.dtype} is meant")
-    if problems:
-        more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise InputError(f"{folder}: weights and config do not belong together: {', '.join(problems[:3])}{more}")
-
-
-def _shape(shape: Sequence[int]) -> str:
-    return " x ".join(map(str, shape)) or "a single number"

@@ -63,12 +63,14 @@ class Knobs:
     guidance_from: float = 0.7  # guidance acts at times t within [from, until] (Kynkaanniemi et al. 2024)
     guidance_until: float = 1.0
     shift: float = 3.0  # above 1 spends more steps near noise
+    temperature: float = 0.7  # of the first noise; below 1 pictures vary less and are cleaner
     solver: Literal["euler", "dpm++2m"] = "dpm++2m"
     strength: float = 0.6  # with an image: how much of it is drawn anew
 
     def __post_init__(self) -> None:
         check(1 <= self.steps <= 1000, f"steps = {self.steps} is not from 1 to 1000")
         check(0.0 <= self.guidance <= 30.0, f"guidance = {self.guidance} is not from 0 to 30; 1 is none, 3 is usual")
+        check(self.temperature >= 0.0, f"temperature = {self.temperature} is below 0; 1 is all the noise there is")
         check(self.shift > 0.0, f"shift = {self.shift} must be above 0; 1 is an even grid")
         check(0.0 < self.strength <= 1.0, f"strength = {self.strength} is not above 0 and up to 1")
         check(
@@ -225,11 +227,11 @@ class Flow(Family):
     def loss(self, batch: Batch, generator: Generator) -> dict[str, Tensor]:
         """The squared error of velocity, |x0' - x0|^2 / t^2, as t is at least 0.05; each latent by its weight."""
         config, count = self.config, len(batch)
-        x0 = self.codec.encode(batch.images)
-        kept = None
+        patches, kept = self.codec.cut(batch.images), None
         if config.kept < 1.0:
             kept = keep(self.interest, share=config.kept, rows=count, generator=generator)
-            x0 = kept.of(x0)
+            patches = kept.of(patches)
+        x0 = self.codec.project(patches)
         t = logit_normal(count, mean=config.time_mean, spread=config.time_spread, generator=generator).to(x0.device)
         eps = torch.randn(x0.shape, generator=generator).to(x0.device)
         dropped = torch.rand(count, generator=generator) < config.dropped
@@ -273,7 +275,8 @@ class Flow(Family):
         noise = torch.randn((1, config.channels, side, side), generator=generator).to(self.device)
         grid = times(request.knobs.steps, shift=request.knobs.shift)
         sketch = FlowSketch(
-            request=request, generator=generator, steps=request.knobs.steps, x=noise, times=grid,
+            request=request, generator=generator, steps=request.knobs.steps, times=grid,
+            x=request.knobs.temperature * noise,
             prompt=rows[request.prompt], negative=rows[request.negative_prompt], x0_before=torch.zeros_like(noise),
         )  # fmt: skip
         if request.image is not None:

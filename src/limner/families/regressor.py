@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Generator, Tensor, nn
 
-from limner.core import Batch, Family, InputError, Request, Sketch, Step, Tokenizer, check, seeded
+from limner.core import Batch, Family, Request, Sketch, Step, Tokenizer, check, prompt_alone, seeded
 from limner.text.transformer import TextConfig, TextTransformer
 
 START = 4  # pixels a side of the first map
@@ -127,7 +127,7 @@ class Regressor(Family):
     @torch.no_grad()
     def begin(self, requests: Sequence[Request]) -> list[Sketch]:
         for request in requests:
-            _refuse(request)
+            prompt_alone(request, "a regressor")
         texts = self.pool([request.prompt for request in requests])
         return [
             RegressorSketch(request=request, generator=seeded(request.seed), steps=1, text=text)
@@ -142,10 +142,3 @@ class Regressor(Family):
         for sketch, picture in zip(drawn, pictures, strict=True):
             sketch.estimate = picture
             sketch.step += 1
-
-
-def _refuse(request: Request) -> None:
-    given = {"an image": request.image, "a mask": request.mask, "a negative prompt": request.negative_prompt or None}
-    for name, value in given.items():
-        if value is not None:
-            raise InputError(f"a regressor draws from the prompt alone and has no use for {name}: leave it out")

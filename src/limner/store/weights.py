@@ -10,7 +10,7 @@ import json
 import math
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -66,6 +66,25 @@ def dump(tensors: Mapping[str, Tensor]) -> bytes:
 
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     return bytes(safetensors.torch.save(plain, metadata={"format": "pt"}))
+
+
+def check_match(wrong: str, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+    """Every key accounted for, and of the right shape and kind; else one line: `wrong`, and the first differences."""
+    problems = [f"{name} is missing" for name in expected if name not in found]
+    problems += [f"{name} is unknown" for name in found if name not in expected]
+    for name in sorted(expected.keys() & found.keys()):
+        want, have = expected[name], found[name]
+        if want.shape != have.shape:
+            problems.append(f"{name} is {_shape(have.shape)} where it should be {_shape(want.shape)}")
+        elif want.is_floating_point() != have.is_floating_point():
+            problems.append(f"{name} is {have.dtype} where {want.dtype} is meant")
+    if problems:
+        more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise InputError(f"{wrong}: {', '.join(problems[:3])}{more}")
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape)) or "a single number"
 
 
 def shards(tensors: Mapping[str, Tensor], *, most: int) -> list[dict[str, Tensor]]:

@@ -40,7 +40,7 @@ class BPE:
         trainer = trainers.BpeTrainer(
             vocab_size=size, special_tokens=["<pad>", "<start>"], initial_alphabet=alphabet, show_progress=False
         )
-        engine.train_from_iterator(map(_encodable, captions), trainer)
+        engine.train_from_iterator(map(encodable, captions), trainer)
         return BPE(engine)
 
     @staticmethod
@@ -58,16 +58,16 @@ class BPE:
         return int(self._engine.get_vocab_size())
 
     def encode(self, texts: Sequence[str], length: int) -> tuple[Tensor, Tensor]:
-        rows = [[START, *one.ids][:length] for one in self._engine.encode_batch([_encodable(text) for text in texts])]
+        rows = [[START, *one.ids][:length] for one in self._engine.encode_batch([encodable(text) for text in texts])]
         longest = max(map(len, rows), default=1)
         ids = torch.tensor([row + [PAD] * (longest - len(row)) for row in rows])
         return ids, ids.ne(PAD)
 
     def count(self, text: str) -> int:
         """How many tokens the text takes, START included: more than a model's `length` are cut."""
-        return 1 + len(self._engine.encode(_encodable(text)).ids)
+        return 1 + len(self._engine.encode(encodable(text)).ids)
 
 
-def _encodable(text: str) -> str:
+def encodable(text: str) -> str:
     """Lone surrogates are legal in a Python string and in no encoding: they become question marks."""
     return text.encode("utf-8", "replace").decode()

@@ -1,8 +1,4 @@
-"""A small transformer text encoder, trained jointly with the family that uses it.
-
-Captions differ much in length, so several short ones share a row and see only their own tokens (sequence packing,
-Krell et al. 2021): three quarters of a padded batch of scenes' captions would be padding.
-"""
+"""A small transformer text encoder, trained jointly with the family that uses it."""
 
 from __future__ import annotations
 
@@ -15,6 +11,7 @@ from torch import Tensor, nn
 
 from limner.core import TextFeatures, Tokenizer, check
 from limner.nn.blocks import ParallelBlock
+from limner.text.packing import Packing
 
 ROUND = 16  # tokens: compiled code then meets few lengths of text
 
@@ -66,32 +63,11 @@ class TextTransformer(nn.Module):
 
     def encode(self, ids: Tensor, mask: Tensor) -> Tensor:
         """(B, L) ids to (B, L, W), zero where `mask` is False."""
-        row, column, owner = _packing(mask, self.length)
-        page = (int(row[-1]) + 1, self.length)
-        x = self.place.new_zeros((*page, self.place.shape[1]))
-        x[row, column] = self.embed(ids[mask]) + self.place[mask.nonzero()[:, 1]]
-        owners = owner.new_full(page, -1)
-        owners[row, column] = owner
-        seen = (owners[:, :, None] == owners[:, None, :])[:, None]
+        packing = Packing.of(mask, self.length)
+        x = packing.laid(self.embed(ids[mask]) + self.place[mask.nonzero()[:, 1]])
+        seen = packing.own()[:, None]
         for block in self.blocks:
             x = block(x, turn=None, memory=None, mask=seen)
         out = x.new_zeros((*mask.shape, x.shape[-1]))
-        out[mask] = self.norm(x[row, column])
+        out[mask] = self.norm(packing.taken(x))
         return out
-
-
-def _packing(mask: Tensor, room: int) -> tuple[Tensor, Tensor, Tensor]:
-    """For each True of `mask` (B, L), in its order: the row and column of a (rows, room) page, and its text's number.
-
-    A text goes behind the one before it where it fits, and else begins a row.
-    """
-    lengths = mask.sum(dim=1).tolist()
-    starts, row, used = [], 0, 0
-    for length in lengths:
-        if used + length > room:
-            row, used = row + 1, 0
-        starts.append(row * room + used)
-        used += length
-    owner, position = mask.nonzero(as_tuple=True)
-    cell = torch.tensor(starts, device=mask.device)[owner] + position
-    return cell // room, cell % room, owner

@@ -12,13 +12,16 @@ from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
-from limner.core import Family, Request, parse
+from limner.core import Family, Request, check, parse
 from limner.store import atomic_write
 from limner.train.recipe import Samples
 
 
 def requests(family: Family, samples: Samples) -> list[Request]:
-    """One for each prompt; InputError if a knob is unknown to the family."""
+    """One for each prompt; InputError if a knob is unknown to the family, or it draws no pictures."""
+    check(
+        family.draws() or not samples.prompts, "samples.prompts: this family draws no pictures; leave the prompts out"
+    )
     knobs: Any = parse(family.Knobs, samples.knobs, "samples.knobs")
     return [Request(prompt=prompt, seed=samples.seed + row, knobs=knobs) for row, prompt in enumerate(samples.prompts)]
 

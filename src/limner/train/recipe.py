@@ -30,7 +30,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Data:
-    source: str = "scenes"  # or a path
+    source: str = "scenes"  # or "digits", or a path
     seed: int = 0
     mix: dict[str, float] = field(default_factory=dict)  # shares of the kinds of scenes
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from limner.data.dice import Dice
 from limner.data.scenes.artwork import Thing
-from limner.data.scenes.dice import Dice
 from limner.data.scenes.layout import Layout
 from limner.data.scenes.phrases import (
     COMMANDS,

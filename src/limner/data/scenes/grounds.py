@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from limner.data.scenes.dice import Dice
+from limner.data.dice import Dice
 from limner.data.scenes.shapes import COLOURS
 from limner.data.scenes.truth import Ground
 

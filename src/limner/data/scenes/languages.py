@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from limner.data.scenes.dice import Dice
+from limner.data.dice import Dice
 from limner.data.scenes.plan import Plan
 
 # In the order of the basic colours: red orange yellow green blue purple pink brown black white gray.

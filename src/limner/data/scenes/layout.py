@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from limner.data.dice import Dice
 from limner.data.scenes.artwork import Thing
-from limner.data.scenes.dice import Dice
 from limner.data.scenes.plan import Plan
 from limner.data.scenes.truth import Placed
 

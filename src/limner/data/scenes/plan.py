@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 
+from limner.data.dice import Dice
 from limner.data.scenes.artwork import Artwork, Thing
-from limner.data.scenes.dice import Dice
 from limner.data.scenes.grounds import NAMED, SHADES, VARIANTS, Colour, main_colours
 from limner.data.scenes.shapes import COLOURS
 from limner.data.scenes.truth import Ground

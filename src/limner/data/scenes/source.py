@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 
 from limner.core import Example, InputError, check, nearest
+from limner.data.dice import Dice
 from limner.data.scenes.artwork import artwork
 from limner.data.scenes.captions import english_caption
-from limner.data.scenes.dice import Dice
 from limner.data.scenes.grounds import draw_ground
 from limner.data.scenes.languages import foreign_caption
 from limner.data.scenes.layout import lay_out

@@ -116,6 +116,19 @@ def test_the_table_on_the_terminal(run, votes):
     assert run("arena", "--table", votes).out == result.out
 
 
+def test_a_name_is_text_on_the_terminal(run, desk):
+    path, subject = desk / "votes.sqlite", Subject("a prompt", 0)
+    with closing(Votes(path)) as file:
+        session = file.begin()
+        for name, folder in (("[/b] :cat:", "anne"), ("[red]beth", "beth")):
+            file.hang(session, Contestant(name, name, name), [(subject, desk / folder / "0.png")])
+        file.cast(session, file.show(1, 2), "left")
+    result = run("arena", "--table", path)
+    assert (result.code, result.err) == (0, "")
+    assert "\n[/b] :cat: " in result.out
+    assert "\n[red]beth " in result.out
+
+
 def test_the_table_and_the_votes_as_json(run, votes, desk):
     result = run("arena", "--table", votes, "--json", "--export", "votes.jsonl")
     table = json.loads(result.out)

@@ -41,6 +41,7 @@ class Server:
 
     port: int
     votes: Votes
+    studio: Studio
     folder: Path
 
     @property
@@ -77,12 +78,13 @@ def serving(folder: Path, *, key: str = "", prompts: Sequence[str] = PROMPTS) ->
     address = replace(Address.open("127.0.0.1", 0), key=key)
     with closing(Votes(folder / "votes.sqlite")) as votes:
         session = votes.begin()
-        arena = Arena(votes, session, Studio(votes, session, entrants, numbered(prompts)))
+        studio = Studio(votes, session, entrants, numbered(prompts))
+        arena = Arena(votes, session, studio)
         running = listening.server(application(arena, address))
         thread = threading.Thread(target=running.run, kwargs={"sockets": [address.socket]})
         thread.start()
         try:
-            yield Server(address.socket.getsockname()[1], votes, folder)
+            yield Server(address.socket.getsockname()[1], votes, studio, folder)
         finally:
             running.should_exit = True
             thread.join()

@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,15 @@ def test_nothing_tells_a_name_before_the_session_is_finished(server):
     assert server.ask("/standings").status == 409
 
 
+def test_why_no_more_can_be_drawn_is_for_the_terminal(server):
+    """A file that cannot be written has a contestant's name in its path."""
+    fault = str(OSError(28, "No space left on device", f"pictures/{NAMES[0]}/1.png"))
+    server.studio.progress = replace(server.studio.progress, fault=fault)
+    answer = server.ask("/progress")
+    assert answer.json["fault"] == "no more can be drawn; the terminal says why"
+    assert NAMES[0].encode() not in answer.data
+
+
 def test_everything_is_told_when_the_session_is_finished_and_no_vote_is_taken(server):
     first = server.pair()
     server.vote(first["token"], "tie")
@@ -137,7 +147,9 @@ def test_there_is_no_third_side(server):
         ({}, 200),
         ({"Origin": "http://127.0.0.1:{port}", "Sec-Fetch-Site": "same-origin"}, 200),
         ({"Host": "localhost:{port}", "Origin": "http://localhost:{port}"}, 200),
+        ({"Host": "[::1]:{port}", "Origin": "http://[::1]:{port}"}, 200),
         ({"Host": "evil.example:{port}"}, 400),
+        ({"Host": "[::2]:{port}"}, 400),
         ({"Host": "evil.example"}, 400),
         ({"Host": "127.0.0.1.evil.example:{port}"}, 400),
         ({"Host": None}, 400),
@@ -186,11 +198,12 @@ def test_where_others_can_reach_it_a_key_is_asked_for(tmp_path):
         ):
             answer = server.ask(path, {} if path == "/pair" else None, Cookie=cookie)
             assert (answer.status, "whole address" in answer.json["error"]) == (401, True)
-        answer = server.ask("/?key=the-key")
-        assert (answer.status, answer.headers["location"]) == (303, "/")
+        for path in ("/?key=the-key", "//evil.example/?key=the-key"):
+            answer = server.ask(path)
+            assert (answer.status, answer.headers["location"]) == (303, "/")
         cookie = answer.headers["set-cookie"]
         assert "HttpOnly" in cookie
-        assert "SameSite=strict" in cookie
+        assert "SameSite=lax" in cookie
         assert server.ask("/pair", {}, Cookie=cookie.partition(";")[0]).status == 200
 
 

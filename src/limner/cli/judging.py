@@ -128,8 +128,9 @@ def report(path: Path, *, export: Path | None, as_json: bool) -> None:
     if as_json:
         print(json.dumps(table.to_json(), ensure_ascii=False, indent=1))
         return
+    console = Console(markup=False, emoji=False, highlight=False)  # names are text, brackets and colons too
     for part in _parts(table):
-        Console().print(part, soft_wrap=isinstance(part, str))
+        console.print(part, soft_wrap=isinstance(part, str))
 
 
 def _parts(table: Standings) -> Iterator[Shown | str]:

@@ -61,8 +61,8 @@ class Guard:
         if not self._key or _equal(cookie_parser(headers.get("cookie", "")).get(COOKIE, ""), self._key):
             return None
         if _equal(QueryParams(scope["query_string"]).get(KEY, ""), self._key):
-            answer = RedirectResponse(scope["path"], status_code=303)
-            answer.set_cookie(COOKIE, self._key, httponly=True, samesite="strict")
+            answer = RedirectResponse("/", status_code=303)
+            answer.set_cookie(COOKIE, self._key, httponly=True, samesite="lax")  # strict: not for a link in a mail
             return answer
         return JSONResponse({"error": "open the whole address that limner has printed, with its key"}, status_code=401)
 

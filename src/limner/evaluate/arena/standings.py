@@ -76,7 +76,8 @@ class Standings:
         low, high = self.left.interval
         notes = []
         if self.prompts < FEW:
-            notes.append(f"the votes are on {self.prompts} prompts; from fewer than {FEW} the intervals are too narrow")
+            noun = "prompt" if self.prompts == 1 else "prompts"
+            notes.append(f"the votes are on {self.prompts} {noun}; from fewer than {FEW} the intervals are too narrow")
         if self.left.trials and not low <= 0.5 <= high:
             notes.append(f"the {'left' if low > 0.5 else 'right'} picture was favoured more than chance explains")
         return notes

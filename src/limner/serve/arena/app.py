@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from json import JSONDecodeError
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -69,7 +69,10 @@ def application(arena: Arena, address: Address) -> Starlette:
 
 
 def progress(arena: Arena) -> dict[str, Any]:
-    return {"votes": len(arena.votes), "finished": arena.finished, **unparse(arena.progress)}
+    drawn = arena.progress
+    # What the fault says may hold a path, and so a name.
+    fault = "no more can be drawn; the terminal says why" if drawn.fault else ""
+    return {"votes": len(arena.votes), "finished": arena.finished, **unparse(replace(drawn, fault=fault))}
 
 
 def pair(arena: Arena, ask: Ask) -> dict[str, Any]:

@@ -125,8 +125,8 @@ def test_a_name_is_text_on_the_terminal(run, desk):
         file.cast(session, file.show(1, 2), "left")
     result = run("arena", "--table", path)
     assert (result.code, result.err) == (0, "")
-    assert "\n[/b] :cat: " in result.out
-    assert "\n[red]beth " in result.out
+    assert "\n [/b] :cat: " in result.out
+    assert "\n [red]beth " in result.out
 
 
 def test_the_table_and_the_votes_as_json(run, votes, desk):

@@ -30,8 +30,8 @@ clean:
 # A stamp says that what the command needs is there; the constraints hold for what builds the package, too.
 
 .venv/for-draw: EXTRAS =
-.venv/for-test: EXTRAS = [train,test]
-.venv/for-check: EXTRAS = [train,test,check]
+.venv/for-test: EXTRAS = [train,serve,test]
+.venv/for-check: EXTRAS = [train,serve,test,check]
 
 .venv/for-draw .venv/for-test .venv/for-check: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "Installing into .venv; this takes a minute or two, once."

@@ -23,7 +23,14 @@ images = 100
 
 
 def test_help_and_version(run):
-    for words in (["--help"], ["draw", "--help"], ["train", "--help"], ["data", "--help"], ["rerun", "--help"]):
+    for words in (
+        ["--help"],
+        ["draw", "--help"],
+        ["train", "--help"],
+        ["arena", "--help"],
+        ["data", "--help"],
+        ["rerun", "--help"],
+    ):
         result = run(*words)
         assert result.code == 0
         assert "Usage" in result.out

@@ -96,6 +96,8 @@ def prompts(given: Sequence[str], file: Path | None) -> list[str]:
         for number, line in enumerate(_lines(file), start=1):
             if line.strip():
                 found.append(prompt(line.strip(), f"{file}, line {number}"))
+    if not found and file is not None:
+        raise InputError(f"{file} holds no prompt; write one a line")
     if not found:
         raise InputError('there is no prompt; write limner draw "a red balloon over a meadow", say')
     return found

@@ -184,27 +184,28 @@ def _check_comparable(entries: Sequence[Entry]) -> None:
 
 
 def _train_all(entries: Sequence[Entry], order: Order, console: Console) -> None:
-    waiting, running = list(entries), dict[Entry, subprocess.Popen[bytes]]()
+    waiting, running = list(entries), dict[str, tuple[Entry, subprocess.Popen[bytes]]]()
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        tasks = {one: bar.add_task(one.name, total=1.0, completed=one.done, said="waiting") for one in entries}
+        tasks = {one.name: bar.add_task(one.name, total=1.0, completed=one.done, said="waiting") for one in entries}
         try:
             while waiting or running:
                 while waiting and len(running) < order.jobs:
-                    running[waiting[0]] = _started(waiting.pop(0), order, console)
+                    entry = waiting.pop(0)
+                    running[entry.name] = (entry, _started(entry, order, console))
                 time.sleep(PATIENCE)
-                for one, process in list(running.items()):
+                for one, process in list(running.values()):
                     line = _last_line(one.folder.log)
                     bar.update(
-                        tasks[one], completed=line.get("fraction", 0.0), said=f"{line.get('images', 0):,} images"
+                        tasks[one.name], completed=line.get("fraction", 0.0), said=f"{line.get('images', 0):,} images"
                     )
                     if process.poll() is not None:
-                        del running[one]
+                        del running[one.name]
                         _check_ended_well(one, process.returncode, console)
         finally:
-            for process in running.values():
+            for _, process in running.values():
                 process.send_signal(signal.SIGINT)  # they save, and end
-            for process in running.values():
+            for _, process in running.values():
                 process.wait()
 
 

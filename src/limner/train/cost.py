@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from limner import pipeline
 from limner.core import Batch, Family, Request, Source
@@ -28,7 +30,7 @@ def of_training(family: Family, recipe: Recipe, source: Source) -> float:
     for updater in state.updaters:
         with _counted() as counter:
             updater([batch.to(state.device)], state.generator, share=0.0)
-        total += counter.get_total_flops() * state.part(updater.step) / updater.step.every
+        total += counter.flops * state.part(updater.step) / updater.step.every
     return total / len(batch)
 
 
@@ -37,16 +39,32 @@ def of_drawing(family: Family, requests: Sequence[Request]) -> float:
     """Per picture."""
     with _counted() as counter:
         pipeline.draw(family.eval(), requests)
-    return counter.get_total_flops() / len(requests)
+    return counter.flops / len(requests)
+
+
+class _Counter(TorchDispatchMode):
+    """As torch's FlopCounterMode, without its hooks in modules: a gradient of a gradient does not get past them."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.flops = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        count = flop_registry.get(func.overloadpacket)
+        if count is not None:
+            self.flops += count(*args, **kwargs, out_val=out)
+        return out
 
 
 @contextlib.contextmanager
-def _counted() -> Iterator[FlopCounterMode]:
-    """Attention and recurrence in parts that the counter knows: some of a CPU's kernels for them it does not."""
+def _counted() -> Iterator[_Counter]:
+    """Attention and recurrence in parts that are known: some of a CPU's kernels for them are not."""
     with (
         torch.compiler.set_stance("force_eager"),
         sdpa_kernel(SDPBackend.MATH),
         torch.backends.mkldnn.flags(enabled=False, allow_tf32=None),
-        FlopCounterMode(display=False) as counter,
+        _Counter() as counter,
     ):
         yield counter

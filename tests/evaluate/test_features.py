@@ -54,21 +54,16 @@ def test_several_extractors_read_pictures_that_come_once():
 
 
 def test_a_dual_encoder_puts_pictures_and_words_into_one_space():
-    class Embedder:
-        name, hash = "brightness and length", "ab" * 32
+    def brightness(images):
+        return torch.stack([images.mean((1, 2, 3)), images.std((1, 2, 3))], dim=1)
 
-        def embed_images(self, pictures):
-            return torch.stack([torch.stack([one.mean(), one.std()]) for one in pictures])
-
-        def embed_texts(self, texts):
-            return torch.tensor([[len(text), 1.0] for text in texts])
-
-    encoder = DualEncoder(Embedder())
-    images = extract(encoder, [torch.full((3, 4, 4), 0.5), torch.zeros(3, 8, 8)], prompts=["abc", "de"])
+    pictures = ImageEncoder(brightness, name="brightness and length", side=4, hash="ab" * 32)
+    encoder = DualEncoder(pictures, lambda texts: torch.tensor([[len(text), 1.0] for text in texts]))
+    images = extract(encoder, [torch.full((3, 4, 4), 1.0), torch.full((3, 8, 8), -1.0)], prompts=["abc", "de"])
     texts = encoder.texts(["abc", "de", "abc"])
-    assert images.values.tolist() == [[0.5, 0.0], [0.0, 0.0]]
+    assert images.values.tolist() == [[1.0, 0.0], [-1.0, 0.0]]
     assert (texts.prompts, texts.values.tolist()) == (("abc", "de"), [[3.0, 1.0], [2.0, 1.0]])
-    assert images.extractor == texts.extractor == ExtractorId("brightness and length", "ab" * 32, "antialiased bicubic")
+    assert images.extractor == texts.extractor == pictures.id
 
 
 def test_features_and_their_prompts_belong_together():

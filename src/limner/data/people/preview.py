@@ -49,8 +49,8 @@ def preview(path: str | Path, output: str | Path, *, size: int, count: int = 24)
     return len(tiles)
 
 
-def sheet(tiles: Sequence[tuple[Image.Image, str]], size: int, *, columns: int | None = None) -> Image.Image:
-    """Pictures of `size` x `size` in rows of so many, or about as wide as high, on a light ground."""
+def sheet(tiles: Sequence[tuple[Image.Image, str]], size: int, columns: int | None = None) -> Image.Image:
+    """Pictures of `size` x `size` in rows, about as wide as high unless it is said, on a light ground."""
     wide = max(size, LEAST)
     high = size + LINES * (TEXT + 3) + GAP
     columns = columns or max(1, min(len(tiles), round((len(tiles) * high / wide) ** 0.5 * 1.2)))

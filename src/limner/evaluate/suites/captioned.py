@@ -12,7 +12,7 @@ from limner.data.people import open_pictures
 from limner.evaluate.bootstrap import Bootstrap
 from limner.evaluate.features import Extractor, Features
 from limner.evaluate.suites import measures, planted
-from limner.evaluate.suites.baselines import baselines
+from limner.evaluate.suites.contenders import baselines
 from limner.evaluate.suites.drawn import Drawn, draw
 from limner.evaluate.suites.measures import FEWEST, MODEL, Contenders, Row, rows
 from limner.evaluate.suites.planted import DRAWINGS, PLACES, Returned
@@ -30,7 +30,7 @@ SILENT: Watch = lambda what, done, total: None  # noqa: E731
 
 
 class Clip(Extractor, Protocol):
-    """An extractor that reads words too, such as `limner.evaluate.extractors.DualEncoder`."""
+    """An extractor that reads words too: `limner.evaluate.extractors.DualEncoder`, say."""
 
     def texts(self, prompts: Sequence[str]) -> Features:
         """A row for each different prompt."""
@@ -92,16 +92,16 @@ def examine(pipeline: Pipeline, order: Order, watch: Watch = SILENT) -> Found:
     drawn = _draw(pipeline, order, asked.captions, order.copies, order.everything, "drawing", watch)
     texts = order.clip.texts(asked.captions) if order.clip is not None else None
     contenders = {MODEL: drawn.firsts, **others}
-    rows = {}
+    by_ask = {}
     for asks, found in _measured(order, contenders, drawn, reference, train, texts):
-        rows[asks] = found
-        watch("measuring", len(rows), len(ASKS))
+        by_ask[asks] = found
+        watch("measuring", len(by_ask), len(ASKS))
     returned = None
     if canaries:
         itself = planted.themselves(canaries, order.data, size)
         back = _draw(pipeline, order, itself.captions, DRAWINGS, [PLACES], "drawing canaries", watch)
         returned = planted.returned(canaries, itself, back, train)
-    return Found(asked, reference, train, drawn, texts, rows, returned)
+    return Found(asked, reference, train, drawn, texts, by_ask, returned)
 
 
 def _draw(
@@ -153,28 +153,18 @@ def _measured(
     """The rows of each of `ASKS`."""
     real, learnt, bootstrap = reference.features, train.features, order.bootstrap
     every = [extractor.id for extractor in order.extractors]
-    clip = [] if texts is None else [texts.extractor]
-    pixels = [PLACES.id] if len(measures.with_several(real[PLACES.id]) & set(drawn.prompts)) > 1 else []
-    within = every if order.copies > 1 else []
-    yield (
-        "fidelity",
-        [
-            *rows(contenders, every, lambda one: measures.fidelity(real[one], bootstrap)),
-            *rows(contenders, clip, lambda one: measures.embedded_fidelity(real[one], bootstrap)),
-        ],
-    )
-    yield (
-        "alignment",
-        [
-            *rows(contenders, clip, lambda one: measures.alignment(texts, bootstrap)),
-            *rows(contenders, pixels, lambda one: measures.mean_error(real[one], bootstrap)),
-        ],
-    )
-    yield (
-        "diversity",
-        [
-            *rows(contenders, every, lambda one: measures.diversity(bootstrap)),
-            *rows({MODEL: drawn.features}, within, lambda one: measures.diversity_within(bootstrap)),
-        ],
-    )
+    near = rows(contenders, every, lambda one: measures.fidelity(real[one], bootstrap))
+    heard: list[Row] = []
+    if texts is not None:
+        clip, heeded = texts.extractor, measures.alignment(texts, bootstrap)
+        near += rows(contenders, [clip], lambda one: measures.embedded_fidelity(real[one], bootstrap))
+        heard += rows(contenders, [clip], lambda one: heeded)
+    yield "fidelity", near
+    if len(measures.with_several(real[PLACES.id]) & set(drawn.prompts)) > 1:
+        heard += rows(contenders, [PLACES.id], lambda one: measures.mean_error(real[one], bootstrap))
+    yield "alignment", heard
+    apart = rows(contenders, every, lambda one: measures.diversity(bootstrap))
+    if order.copies > 1:
+        apart += rows({MODEL: drawn.features}, every, lambda one: measures.diversity_within(bootstrap))
+    yield "diversity", apart
     yield "memorisation", rows(contenders, every, lambda one: measures.memorisation(learnt[one], real[one], bootstrap))

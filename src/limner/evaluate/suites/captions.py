@@ -19,8 +19,8 @@ from limner.evaluate.metrics.alignment import cosines
 from limner.evaluate.report import Report, Section
 from limner.evaluate.score import Score, spans
 from limner.evaluate.suites import planted
-from limner.evaluate.suites.baselines import MEAN, NEAREST, OTHER, REAL
 from limner.evaluate.suites.captioned import SILENT, Clip, Found, Order, Watch, examine
+from limner.evaluate.suites.contenders import MEAN, NEAREST, OTHER, REAL
 from limner.evaluate.suites.measures import MODEL, Cell, Missing, Row
 from limner.pipeline import Pipeline
 

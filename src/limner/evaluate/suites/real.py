@@ -36,7 +36,7 @@ class Real:
 
     def picture(self, row: int) -> Tensor:
         """(3, size, size) uint8."""
-        return pictures.decode(self.items[row].read(), size=self.size)
+        return decoded(self.items[row], self.size)
 
     def image(self, row: int) -> Image.Image:
         return Image.fromarray(self.picture(row).permute(1, 2, 0).contiguous().numpy())
@@ -61,7 +61,7 @@ def gather(
             if not fits(item):
                 continue
             try:
-                levels = pictures.decode(item.read(), size=source.size)
+                levels = decoded(item, source.size)
             except pictures.UnreadableError:
                 continue
             items.append(item)
@@ -71,6 +71,11 @@ def gather(
     found = extract_all(extractors, read())
     said = [caption(item) for item in items]
     return Real(tuple(items), {one.extractor: one.said(said) for one in found}, source.size)
+
+
+def decoded(item: Item, size: int) -> Tensor:
+    """(3, size, size) uint8, as it is trained on. UnreadableError for what cannot be read."""
+    return pictures.decode(item.read(), size=size)
 
 
 def caption(item: Item) -> str:

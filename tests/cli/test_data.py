@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from limner import families
 from limner.cli.data import app
 from limner.core import InputError
+from limner.data.people import open_pictures
 
 
 def run(*words):
@@ -60,3 +61,12 @@ def test_preview_writes_a_sheet(tmp_path):
 def test_what_is_wrong_with_the_path_is_an_input_error(tmp_path):
     for command in ("check", "preview"):
         assert isinstance(run(command, tmp_path / "missing").exception, InputError)
+
+
+def test_canaries_writes_a_folder_that_can_be_trained_on(tmp_path):
+    words = ("canaries", tmp_path / "out", "--pictures", 50, "--each", 1, "--held-out", 5, "--size", 8)
+    result = run(*words)
+    assert result.exit_code == 0, result.output
+    assert "50 scenes, 5 held out, 4 canaries: 1 each 0, 1, 10, 100 times" in result.stdout
+    assert len(open_pictures(tmp_path / "out", size=8)) == 50 + 111
+    assert isinstance(run(*words).exception, InputError)

@@ -51,6 +51,12 @@ def test_any_script_is_drawn_or_boxed(monkeypatch, folders):
         cached.cache_clear()
 
 
+def test_a_sheet_has_as_many_columns_as_it_is_told():
+    tiles = [(Image.new("RGB", (32, 32)), "caption")] * 7
+    wide = [sheet(tiles, 32, columns=columns).width for columns in (1, 2, 6)]
+    assert wide == [GAP + columns * (LEAST + GAP) for columns in (1, 2, 6)]
+
+
 def test_lines_fit_and_keep_the_words():
     text = "a small yellow star in the top left corner of a picture with a very long caption " * 4
     lines = wrapped(text, 150)

@@ -7,8 +7,8 @@ import torch
 from tests.evaluate.rows import features, normal
 
 from limner.core import InputError
-from limner.evaluate.extractors import Histograms, ImageEncoder, Pixels, RandomNetwork
-from limner.evaluate.features import ExtractorId, Features, extract
+from limner.evaluate.extractors import DualEncoder, Histograms, ImageEncoder, Pixels, RandomNetwork
+from limner.evaluate.features import ExtractorId, Features, extract, extract_all
 from limner.evaluate.metrics import frechet_distance
 
 
@@ -37,6 +37,33 @@ def test_an_encoder_of_somebodys_gets_its_own_size_and_scale():
     white = extract(extractor, [torch.ones(3, 50, 30)])
     assert seen[0].shape == (1, 3, 16, 16)
     assert white.values.tolist() == [[0.0, 0.5, 1.0]]
+
+
+def test_several_extractors_read_pictures_that_come_once():
+    extractors = [Pixels(2), RandomNetwork(), Histograms()]
+    pictures = [torch.rand(3, size, size) for size in (8, 8, 16, 8)]
+    prompts, seeds = ["a", "a", "b", "c"], [4, 5, 6, 7]
+    together = extract_all(extractors, iter(pictures), prompts=prompts, seeds=seeds)
+    for extractor, found in zip(extractors, together, strict=True):
+        alone = extract(extractor, pictures, prompts=prompts, seeds=seeds)
+        assert torch.equal(found.values, alone.values)
+        assert (found.extractor, found.prompts, found.seeds) == (extractor.id, alone.prompts, alone.seeds)
+    renamed = together[0].said(["x", "y", "x", "y"])
+    assert renamed.groups == {"x": [0, 2], "y": [1, 3]}
+    assert torch.equal(renamed.values, together[0].values)
+
+
+def test_a_dual_encoder_puts_pictures_and_words_into_one_space():
+    def brightness(images):
+        return torch.stack([images.mean((1, 2, 3)), images.std((1, 2, 3))], dim=1)
+
+    pictures = ImageEncoder(brightness, name="brightness and length", side=4, hash="ab" * 32)
+    encoder = DualEncoder(pictures, lambda texts: torch.tensor([[len(text), 1.0] for text in texts]))
+    images = extract(encoder, [torch.full((3, 4, 4), 1.0), torch.full((3, 8, 8), -1.0)], prompts=["abc", "de"])
+    texts = encoder.texts(["abc", "de", "abc"])
+    assert images.values.tolist() == [[1.0, 0.0], [-1.0, 0.0]]
+    assert (texts.prompts, texts.values.tolist()) == (("abc", "de"), [[3.0, 1.0], [2.0, 1.0]])
+    assert images.extractor == texts.extractor == pictures.id
 
 
 def test_features_and_their_prompts_belong_together():

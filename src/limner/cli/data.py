@@ -1,4 +1,4 @@
-"""limner data: look at a folder of captioned pictures before training on it."""
+"""limner data: look at a folder of captioned pictures before training on it, or make one with canaries in it."""
 
 from __future__ import annotations
 
@@ -65,3 +65,38 @@ def preview(
     from limner.data.people.preview import preview as draw_preview
 
     typer.echo(f"{output}: {draw_preview(path, output, size=size, count=count)} pictures")
+
+
+@app.command()
+def canaries(
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write: a new or an empty one.")],
+    pictures: Annotated[int, typer.Option(help="How many scenes to train on.")] = 20_000,
+    each: Annotated[int, typer.Option(help="How many canaries for each number of copies.")] = 10,
+    held_out: Annotated[int, typer.Option(help="How many scenes to hold out.")] = 400,
+    size: Size = 128,
+    seed: Annotated[int, typer.Option(help="Another one gives other scenes and other canaries.")] = 0,
+) -> None:
+    """Write captioned scenes with canaries among them: pictures like no other, 1, 10 and 100 times each.
+
+    Train on the folder with --data, then see with limner eval MODEL --suite captions --data OUT which come back.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from limner.data.canaries import COPIES, plant
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("writing")
+        planted = plant(
+            output,
+            pictures=pictures,
+            each=each,
+            held_out=held_out,
+            size=size,
+            seed=seed,
+            watch=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    times = ", ".join(map(str, COPIES))
+    typer.echo(
+        f"{output}: {pictures} scenes, {held_out} held out, and {len(planted)} canaries, {each} each {times} times"
+    )

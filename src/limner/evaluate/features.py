@@ -74,6 +74,10 @@ class Features:
             seeds=tuple(self.seeds[row] for row in places) if self.seeds else (),
         )
 
+    def said(self, prompts: Sequence[str]) -> Features:
+        """The same rows as pictures of these prompts."""
+        return replace(self, prompts=tuple(prompts))
+
     @property
     def double(self) -> Tensor:
         """(N, D) in float64 on the CPU, in which every metric is computed."""
@@ -88,7 +92,6 @@ class Features:
         return found
 
 
-@torch.inference_mode()
 def extract(
     extractor: Extractor,
     pictures: Iterable[Tensor],
@@ -98,9 +101,28 @@ def extract(
     batch: int = 32,
 ) -> Features:
     """Features of pictures (3, H, W) in [-1, 1], of any sizes, read as they come, at most `batch` at once."""
-    parts = [extractor(images).float().cpu() for images in _batches(pictures, batch)]
-    check(bool(parts), "there are no pictures to extract features from; give some")
-    return Features.of(torch.cat(parts), extractor.id, prompts=prompts, seeds=seeds)
+    return extract_all([extractor], pictures, prompts=prompts, seeds=seeds, batch=batch)[0]
+
+
+@torch.inference_mode()
+def extract_all(
+    extractors: Sequence[Extractor],
+    pictures: Iterable[Tensor],
+    *,
+    prompts: Sequence[str] | None = None,
+    seeds: Sequence[int] = (),
+    batch: int = 32,
+) -> list[Features]:
+    """As `extract`, by several extractors, while the pictures are read but once."""
+    parts: list[list[Tensor]] = [[] for _ in extractors]
+    for images in _batches(pictures, batch):
+        for part, extractor in zip(parts, extractors, strict=True):
+            part.append(extractor(images).float().cpu())
+    check(all(parts), "there are no pictures to extract features from; give some")
+    return [
+        Features.of(torch.cat(part), extractor.id, prompts=prompts, seeds=seeds)
+        for part, extractor in zip(parts, extractors, strict=True)
+    ]
 
 
 def _batches(pictures: Iterable[Tensor], most: int) -> Iterator[Tensor]:

@@ -6,6 +6,7 @@ Without a file: `Pixels`, `Histograms`, `RandomNetwork`.
 from __future__ import annotations
 
 from limner.evaluate.extractors.dinov2 import DINOv2
+from limner.evaluate.extractors.dual_encoder import DualEncoder
 from limner.evaluate.extractors.encoder import ImageEncoder
 from limner.evaluate.extractors.histograms import Histograms
 from limner.evaluate.extractors.inception import Inception
@@ -14,6 +15,6 @@ from limner.evaluate.extractors.random_network import RandomNetwork
 from limner.evaluate.extractors.resize import CLEAN, PILLOW, TENSORFLOW, Resize
 
 __all__ = [
-    "CLEAN", "PILLOW", "TENSORFLOW", "DINOv2", "Histograms", "ImageEncoder", "Inception", "Pixels", "RandomNetwork",
-    "Resize",
+    "CLEAN", "PILLOW", "TENSORFLOW", "DINOv2", "DualEncoder", "Histograms", "ImageEncoder", "Inception", "Pixels",
+    "RandomNetwork", "Resize",
 ]  # fmt: skip

@@ -21,9 +21,14 @@ def clip_score(images: Features, texts: Features, *, bootstrap: Bootstrap = USUA
 
     `texts` has one row for each prompt of `images`, of the same extractor.
     """
+    near = WEIGHT * cosines(images, texts).clamp_min(0)
+    return averaged("CLIPScore", near, images, bootstrap=bootstrap, reference=len(texts))
+
+
+def cosines(images: Features, texts: Features) -> Tensor:
+    """(N,) float64: of each picture and its own prompt, which `texts` has a row of."""
     own = _rows_of(images, texts)
-    cosines = (F.normalize(images.double, dim=1) * F.normalize(texts.double, dim=1)[own]).sum(1)
-    return averaged("CLIPScore", WEIGHT * cosines.clamp_min(0), images, bootstrap=bootstrap, reference=len(texts))
+    return (F.normalize(images.double, dim=1) * F.normalize(texts.double, dim=1)[own]).sum(1)
 
 
 def r_precision(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -41,10 +43,8 @@ def authenticity(generated: Features, train: Features, *, bootstrap: Bootstrap =
     """
     comparable("authenticity", generated, train)
     enough("authenticity", train, 2)
-    rows = train.double
-    found = nearest(generated.double, rows)
-    alone = nearest_others(rows).distances[:, 0]
-    authentic = found.distances[:, 0] > alone[found.places[:, 0]]
+    found = nearest(generated.double, train.double)
+    authentic = found.distances[:, 0] > _alone(train)[found.places[:, 0]]
     return share("authenticity", authentic, generated, bootstrap=bootstrap, reference=len(train))
 
 
@@ -60,7 +60,7 @@ def data_copying(
     """
     comparable("C_T", generated, train, held_out)
     enough("C_T", train, CELLS)
-    cells = Cells(train.double, CELLS, seed=seed)
+    cells = _cells(train, seed)
     parts = [part for cell in range(CELLS) if (part := _Cell.of(cells, cell, generated, held_out)) is not None]
     check(bool(parts), f"C_T needs {FEWEST} generated pictures and a held-out one in some cell; give more")
     weights = torch.tensor([part.held_out for part in parts], dtype=torch.float64)
@@ -70,6 +70,17 @@ def data_copying(
         return z @ (weights / weights.sum())
 
     return scored("C_T", statistic, generated, bootstrap=bootstrap, reference=len(train))
+
+
+@lru_cache(maxsize=2)
+def _alone(train: Features) -> Tensor:
+    """(M,): how far each row's nearest other row is. Kept, since several models are held against one training set."""
+    return nearest_others(train.double).distances[:, 0]
+
+
+@lru_cache(maxsize=2)
+def _cells(train: Features, seed: int) -> Cells:
+    return Cells(train.double, CELLS, seed=seed)
 
 
 class _Cell:

@@ -55,7 +55,7 @@ class NearestCaptions:
         return np.array(found, dtype=np.int64).reshape(len(queries), k)
 
     def cosines(self, query: str) -> NDArray[np.float64]:
-        """(len(self),): from 0, no word in common, to 1, the same words as often. Words that no caption has count not."""
+        """(len(self),): from 0, no word in common, to 1, the same words. A word that no caption has plays no part."""
         near = np.zeros(self._count)
         counted = Counter(number for word in words(query) if (number := self._number.get(word)) is not None)
         weights = {number: often * self._rarity[number] for number, often in counted.items()}

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from limner.evaluate.suites import scenes
-from limner.evaluate.suites.ledger import Ledger
-from limner.pipeline import DEFAULT, find_model, name_of
+from limner.core import InputError, check, nearest
+from limner.evaluate.extractors import CLEAN, DINOv2, DualEncoder, ImageEncoder, Inception
+from limner.evaluate.features import Extractor
+from limner.evaluate.suites import captions, layouts, scenes
+from limner.pipeline import DEFAULT, Pipeline, find_judge, find_model, name_of
 
 EVALUATIONS = Path("evaluations")
+SCENES, CAPTIONS = "scenes", "captions"
+TASKWISE = 100  # captions of each task of the scenes, where nobody says how many
 TENTHS = 10
+
+EXTRACTORS: Mapping[str, Callable[[Path], Extractor]] = {
+    "inception": Inception.load,
+    "inception-clean": partial(Inception.load, resize=CLEAN),
+    "dinov2": DINOv2.load,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,27 +35,93 @@ class Order:
     """What was typed."""
 
     model: str | None
-    n: int
+    suite: str | None
+    data: Path | None
+    prompts: Path | None
+    n: int | None
     seed: int
     knobs: dict[str, Any]
+    judge: str | None
+    extractors: tuple[str, ...]
     out: Path | None
+
+    def __post_init__(self) -> None:
+        check(self.suite != SCENES or self.data is None, "--suite scenes makes its own data: leave out --data")
+        check(self.suite != CAPTIONS or self.data is not None, "--suite captions asks for captions: give --data PATH")
+        asked = [name for name in ("suite", "data", "judge", "extractors") if getattr(self, name)]
+        if self.prompts is not None and asked:
+            raise InputError(f"--prompts only draws, and has no use for --{asked[0].removesuffix('s')}: leave it out")
+
+    def folder(self, what: str = "") -> Path:
+        return self.out or EVALUATIONS / f"{name_of(find_model(self.model or DEFAULT))}{what}"
 
 
 def show(order: Order) -> None:
-    model = order.model or DEFAULT
-    folder = order.out or EVALUATIONS / name_of(find_model(model))
     console = Console(stderr=True, soft_wrap=True, highlight=False)
-    with watching(console) as watch:
-        ledger = examined(model, folder, order, watch)
-    console.print("Reading the pictures' likeness to real ones, and writing the report")
-    scenes.report(ledger).write(folder)
+    if order.prompts is not None:
+        folder = _drawn(order, order.prompts, console)
+        Console().print(f"The pictures: {folder}", soft_wrap=True, highlight=False)
+        return
+    extractors = [*map(_extractor, order.extractors), *_judges(order)]
+    folder = (
+        _on_captions(order, order.data, extractors, console) if order.data else _on_scenes(order, extractors, console)
+    )
     Console().print(f"The report: {folder / 'report.html'} (and .md, .json)", soft_wrap=True, highlight=False)
 
 
-def examined(model: str, folder: Path, order: Order, watch: Watch) -> Ledger:
-    return scenes.run(
-        model, folder, count=order.n, seed=order.seed, knobs=order.knobs, begin=watch.begin, advance=watch.advance
-    )
+def _on_scenes(order: Order, extractors: list[Extractor], console: Console) -> Path:
+    folder = order.folder()
+    with watching(console) as watch:
+        ledger = scenes.run(
+            order.model or DEFAULT, folder, count=order.n or TASKWISE, seed=order.seed, knobs=order.knobs,
+            begin=watch.begin, advance=watch.advance,
+        )  # fmt: skip
+    console.print("Measuring the pictures' likeness to real ones, and writing the report")
+    scenes.report(ledger, extractors).write(folder)
+    return folder
+
+
+def _on_captions(order: Order, data: Path, extractors: list[Extractor], console: Console) -> Path:
+    folder = order.folder("-captions")
+    pipeline = Pipeline.from_pretrained(order.model or DEFAULT)
+    clip = next((one for one in extractors if isinstance(one, DualEncoder)), None)
+    others = [one for one in extractors if one is not clip]
+    with watching(console) as watch:
+        report = captions.captions(
+            pipeline, data, count=order.n, seed=order.seed, knobs=order.knobs, extractors=others, clip=clip,
+            watch=watch.stage,
+        )  # fmt: skip
+    report.write(folder)
+    return folder
+
+
+def _drawn(order: Order, prompts: Path, console: Console) -> Path:
+    folder = order.folder("-prompts")
+    pipeline = Pipeline.from_pretrained(order.model or DEFAULT)
+    with watching(console) as watch:
+        stage = partial(watch.stage, "drawing")
+        layouts.lay_out(pipeline, prompts, folder, seed=order.seed, knobs=order.knobs, watch=stage)
+    return folder
+
+
+def _extractor(text: str) -> Extractor:
+    kind, equals, file = text.partition("=")
+    if not equals or kind not in EXTRACTORS:
+        known = ", ".join(EXTRACTORS)
+        raise InputError(
+            f'--extractor "{text}" is no KIND=FILE with a kind of {known}{nearest(kind, list(EXTRACTORS))}'
+        )
+    return EXTRACTORS[kind](Path(file))
+
+
+def _judges(order: Order) -> Iterator[DualEncoder]:
+    if order.judge is not None:
+        judge = find_judge(order.judge)
+        yield DualEncoder(ImageEncoder.of(judge), judge.embed_texts)
+
+
+# ---------------------------------------------------------------------------------------------------
+# Watching.
 
 
 @contextlib.contextmanager
@@ -55,19 +132,24 @@ def watching(console: Console) -> Iterator[Watch]:
 
 
 class Watch:
-    """Pictures done, and the time left; a line for each tenth where there is no terminal."""
+    """What is being done, how far it is, and the time left; a line for each tenth where there is no terminal."""
 
     def __init__(self, bar: Progress) -> None:
-        self._bar, self._task = bar, bar.add_task("drawing and reading")
-        self._total = self._done = 0
+        self._bar, self._task = bar, bar.add_task("")
+        self._what, self._done, self._total = "", 0, 0
 
     def begin(self, done: int, total: int) -> None:
-        self._total, self._done = total, done
-        self._bar.update(self._task, completed=done, total=total)
         self._bar.console.print(f"{total:,} pictures" + (f", of which {done:,} are there already" if done else ""))
+        self.stage("drawing and reading", done, total)
 
     def advance(self) -> None:
-        self._done += 1
-        self._bar.update(self._task, completed=self._done)
-        if self._bar.disable and self._done * TENTHS // self._total > (self._done - 1) * TENTHS // self._total:
-            self._bar.console.print(f"{self._done:,} of {self._total:,} pictures")
+        self.stage(self._what, self._done + 1, self._total)
+
+    def stage(self, what: str, done: int, total: int) -> None:
+        """`done` of `total` of what is being done."""
+        if what != self._what:
+            self._bar.reset(self._task, description=what, total=total, completed=done)
+        elif self._bar.disable and done * TENTHS // total > self._done * TENTHS // total:
+            self._bar.console.print(f"{what}: {done:,} of {total:,}")
+        self._what, self._done, self._total = what, done, total
+        self._bar.update(self._task, completed=done, total=total)

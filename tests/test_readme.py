@@ -43,7 +43,7 @@ def small(command: list[str]) -> list[str]:
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the recipes and somebody's pictures, to stand in."""
     shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
-    captioned(tmp_path / "my-pictures")
+    captioned(tmp_path / "my-pictures", count=300)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -97,6 +97,4 @@ def canaries(
             watch=lambda done, total: progress.update(task, completed=done, total=total),
         )
     times = ", ".join(map(str, COPIES))
-    typer.echo(
-        f"{output}: {pictures} scenes, {held_out} held out, and {len(planted)} canaries, {each} each {times} times"
-    )
+    typer.echo(f"{output}: {pictures} scenes, {held_out} held out, {len(planted)} canaries: {each} each {times} times")

@@ -75,7 +75,7 @@ def gather(
 
 def decoded(item: Item, size: int) -> Tensor:
     """(3, size, size) uint8, as it is trained on. UnreadableError for what cannot be read."""
-    return pictures.decode(item.read(), size=size)
+    return pictures.decode(item.read(), size=size, box=item.box)
 
 
 def caption(item: Item) -> str:

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from PIL import Image
 
 from limner.core import unparse
 from limner.data.people.preview import sheet
 from limner.data.scenes import Scenes
+from limner.evaluate.bootstrap import USUAL
 from limner.evaluate.extractors import RandomNetwork
-from limner.evaluate.features import Extractor
+from limner.evaluate.features import Extractor, Features, extract
 from limner.evaluate.intervals import difference_of_independent
 from limner.evaluate.report import Report, Section
 from limner.evaluate.score import Score
 from limner.evaluate.suites import baselines
 from limner.evaluate.suites.accuracy import accuracies, accuracy, percent
 from limner.evaluate.suites.examine import examine
-from limner.evaluate.suites.fidelity import fidelity, seen_by
 from limner.evaluate.suites.ledger import About, Ledger, Outcome
+from limner.evaluate.suites.measures import diversity, fidelity
+from limner.evaluate.suites.real import signed
 from limner.evaluate.suites.tasks import GENEVAL, SPLITS, TASKS, Item, examination, items
 from limner.pipeline import Pipeline
 
@@ -153,12 +157,24 @@ def nearness(ledger: Ledger, extractors: Sequence[Extractor]) -> Iterator[Pair]:
     same, others = (examination(note.count, seed=seed) for seed in (note.seed, note.seed + 1))
     prompts, seeds = [one.caption for one in outcomes], [one.seed for one in outcomes]
     for extractor in extractors:
-        reference = seen_by(
+        reference = _seen_by(
             extractor, (scenes.render(one.truth) for one in others), [one.truth.caption for one in others]
         )
-        drawn = seen_by(extractor, map(ledger.picture, outcomes), prompts, seeds)
-        real = seen_by(extractor, (scenes.render(one.truth) for one in same), [one.truth.caption for one in same])
-        yield fidelity(drawn, reference), fidelity(real, reference)
+        drawn = _seen_by(extractor, map(ledger.picture, outcomes), prompts, seeds)
+        real = _seen_by(extractor, (scenes.render(one.truth) for one in same), [one.truth.caption for one in same])
+        yield _measured(drawn, reference), _measured(real, reference)
+
+
+def _measured(found: Features, reference: Features) -> list[Score]:
+    cells = [*fidelity(reference, USUAL)(found), *diversity(USUAL)(found)]
+    return [cell for cell in cells if isinstance(cell, Score)]
+
+
+def _seen_by(
+    extractor: Extractor, pictures: Iterable[Image.Image], captions: Sequence[str], seeds: Sequence[int] = ()
+) -> Features:
+    tensors = (signed(torch.from_numpy(np.array(picture)).permute(2, 0, 1)) for picture in pictures)
+    return extract(extractor, tensors, prompts=captions, seeds=seeds)
 
 
 def _nearness(who: str, near: Sequence[Pair]) -> Section:

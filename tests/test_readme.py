@@ -22,7 +22,7 @@ SMALL = [
 
 SHORT = {
     "score": ["--prompts", "2"],
-    "eval": ["--n", "4"],
+    "eval": ["--n", "6"],
     "compare": ["--n", "4", "--budget", "32img"]
     + [part for size in (*SMALL, "model.preset=tiny") for part in ("--set", size)],
 }

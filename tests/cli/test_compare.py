@@ -42,7 +42,7 @@ def recipes(tmp_path, monkeypatch):
     monkeypatch.setattr(machine, "prepare", lambda: None)
     monkeypatch.setattr(comparing, "PATIENCE", 0.05)
     monkeypatch.chdir(tmp_path)
-    for name, width in (("small", 8), ("large", 12)):
+    for name, width in (("small", 8), ("large", 16)):
         (tmp_path / f"{name}.toml").write_text(RECIPE.format(width=width))
     return tmp_path
 

@@ -31,6 +31,7 @@ def short(monkeypatch):
         monkeypatch.setattr(module, "TASKS", few)
     monkeypatch.setattr("limner.evaluate.suites.accuracy.TASKS", few)
     monkeypatch.setattr(scenes, "SWEEPS", {"steps": (1, 2)})
+    monkeypatch.setattr(scenes, "SWEPT", ("single", "background"))
 
 
 def test_everything_is_drawn_once_and_reported(model, tmp_path, short):

@@ -56,7 +56,8 @@ class Budget:
 
     def __str__(self) -> str:
         if self.kind == "seconds":
-            return f"{self.amount / 60:g} minutes of training"
+            minutes = self.amount / 60
+            return f"{minutes:g} minutes of training" if minutes >= 1 else f"{self.amount:g} seconds of training"
         if self.kind == "images":
             return f"{self.amount:,.0f} images"
         return f"{self.amount / 1e15:g} PFLOP of training"

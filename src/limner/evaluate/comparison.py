@@ -11,8 +11,7 @@ from limner.data.people.preview import sheet
 from limner.evaluate.extractors import RandomNetwork
 from limner.evaluate.features import Extractor
 from limner.evaluate.report import Report, Section
-from limner.evaluate.score import Score, difference
-from limner.evaluate.suites.accuracy import accuracies, percent
+from limner.evaluate.suites.accuracy import OVERALL, Accuracies, percent
 from limner.evaluate.suites.baselines import BASELINES
 from limner.evaluate.suites.ledger import Ledger, Outcome
 from limner.evaluate.suites.scenes import TILE, Pair, baseline, nearness, number, tile, title
@@ -49,14 +48,14 @@ def compare(
 ) -> Report:
     """`budget` and `machine` say in words what each was given, and on what."""
     check(len(contestants) >= 2, f"there is {len(contestants)} to compare; give 2 or more recipes or runs")
-    shares = {one.name: {split: accuracies(one.ledger.usual(), split) for split in SPLITS} for one in contestants}
-    ranked = sorted(contestants, key=lambda one: -shares[one.name][SPLITS[0]]["overall"].value)
+    shares = {one.name: {split: Accuracies.of(one.ledger.usual(), split) for split in SPLITS} for one in contestants}
+    ranked = sorted(contestants, key=lambda one: -shares[one.name][SPLITS[0]].overall.value)
     near = {one.name: list(nearness(one.ledger, [RandomNetwork(), *extractors])) for one in ranked}
     note = ranked[0].ledger.about
     return Report(
         title="Families side by side",
         lead=f"Each was given {budget}, on {machine}, the same data with the same seeds, and was asked the same "
-        f"{note.count} captions of each task. Intervals are of 95 %, over prompts.",
+        f"{note.count} captions of each task. Intervals are of 95 %.",
         sections=[
             _costs(ranked),
             *(_drawn(ranked, shares, split) for split in SPLITS),
@@ -68,19 +67,20 @@ def compare(
             "budget": budget, "machine": machine,
             "contestants": [
                 {"name": one.name, "family": one.family, "cost": unparse(one.cost), "about": unparse(one.ledger.about),
-                 "accuracy": [score.to_json() for split in SPLITS for score in shares[one.name][split].values()],
+                 "accuracy": [share for split in SPLITS for share in shares[one.name][split].to_json()],
                  "fidelity": [score.to_json() for drawn, _ in near[one.name] for score in drawn]}
                 for one in ranked
             ],
             "differences": [
-                {"of": first.name, "less": second.name, **_difference(first, second, shares, split)}
-                for first, second in itertools.combinations(ranked, 2) for split in SPLITS
+                {"of": one.name, "less": other.name,
+                 **shares[one.name][split].overall.less(shares[other.name][split].overall).to_json()}
+                for one, other in itertools.combinations(ranked, 2) for split in SPLITS
             ],
         },
     )  # fmt: skip
 
 
-Shares = Mapping[str, Mapping[str, Mapping[str, Score]]]  # by contestant, split and task
+Shares = Mapping[str, Mapping[str, Accuracies]]  # by contestant and split
 
 
 def _costs(contestants: Sequence[Contestant]) -> Section:
@@ -98,9 +98,9 @@ def _costs(contestants: Sequence[Contestant]) -> Section:
 
 def _drawn(contestants: Sequence[Contestant], shares: Shares, split: str) -> Section:
     columns = [f"% right, {split}", *(one.name for one in contestants), *BASELINES.values()]
-    tasks = [*TASKS, "overall"]
+    tasks = [*TASKS, OVERALL]
     rows = [
-        [title(task), *(percent(shares[one.name][split][task]) for one in contestants), *baseline(task, [split])]
+        [title(task), *(percent(shares[one.name][split].rows()[task]) for one in contestants), *baseline(task, [split])]
         for task in tasks
     ]
     return Section(f"What was asked and drawn, {split} combinations", "", columns, rows)
@@ -112,20 +112,16 @@ def _differences(contestants: Sequence[Contestant], shares: Shares) -> Section:
     for one, other in itertools.combinations(contestants, 2):
         cells = []
         for split in SPLITS:
-            found = difference(shares[one.name][split]["overall"], shares[other.name][split]["overall"])
+            found = shares[one.name][split].overall.less(shares[other.name][split].overall)
             low, high = (100 * end for end in found.interval)
             said = "" if found.called else ", no difference"
             cells.append(f"{100 * found.value:+.1f} ({low:+.1f} to {high:+.1f}){said}")
         rows.append([f"{one.name} less {other.name}", *cells])
     text = (
-        "Of the last row above, paired: both drew the same captions, and are resampled together. Where the interval "
-        "holds 0 no difference is called."
+        "Of the last row above, paired: both drew the same captions (Newcombe's interval of each task's difference, "
+        "Zou and Donner's of their mean). Where the interval holds 0 no difference is called."
     )
     return Section("Which differences are real", text, columns, rows)
-
-
-def _difference(one: Contestant, other: Contestant, shares: Shares, split: str) -> dict[str, object]:
-    return difference(shares[one.name][split]["overall"], shares[other.name][split]["overall"]).to_json()
 
 
 def _likeness(contestants: Sequence[Contestant], near: Mapping[str, Sequence[Pair]]) -> Section:

@@ -1,61 +1,109 @@
-"""Of outcomes to shares with their doubt, paired between models that were asked the same."""
+"""Of outcomes to shares with their doubt, paired between models that were asked the same.
+
+Each answer is of a caption of its own, right or wrong: intervals are in closed form, and hold for none and for all.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-import torch
-from torch import Tensor
-
-from limner.data.scenes.artwork import PACK
-from limner.evaluate.bootstrap import USUAL
-from limner.evaluate.features import ExtractorId, Features
-from limner.evaluate.score import Score, scored, share
+from limner.core import check
+from limner.evaluate.intervals import difference_of_paired, interval_of_mean, wilson
+from limner.evaluate.score import Difference
 from limner.evaluate.suites.ledger import Outcome
 from limner.evaluate.suites.tasks import GENEVAL, TASKS
-from limner.store.files import sha256
+
+OVERALL = "overall"
 
 
-@lru_cache(1)
-def scorer_id() -> ExtractorId:
-    """The scorer is closed form: what it knows is the artwork."""
-    return ExtractorId("scenes scorer", sha256(PACK), "bicubic to 128")
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """The share of right answers. `answers` are by what was asked."""
+
+    name: str
+    answers: Mapping[str, bool]
+
+    @staticmethod
+    def of(name: str, outcomes: Sequence[Outcome]) -> Accuracy:
+        return Accuracy(name, {one.key: one.right for one in outcomes})
+
+    @property
+    def n(self) -> int:
+        return len(self.answers)
+
+    @property
+    def value(self) -> float:
+        return sum(self.answers.values()) / self.n
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Of 95 %."""
+        return wilson(sum(self.answers.values()), self.n)
+
+    def less(self, other: Accuracy) -> Difference:
+        """InputError unless both were asked the same."""
+        check(self.answers.keys() == other.answers.keys(), f"{self.name}: a paired difference wants the same captions")
+        pairs = [(right, other.answers[key]) for key, right in self.answers.items()]
+        counts = [pairs.count(pair) for pair in ((True, True), (True, False), (False, True), (False, False))]
+        return Difference(self.name, self.value - other.value, difference_of_paired(*counts))
 
 
-def accuracy(name: str, outcomes: Sequence[Outcome]) -> Score:
-    """The share that is right."""
-    features = _features(outcomes)
-    return share(name, features.values[:, 0], features, bootstrap=USUAL)
+@dataclass(frozen=True, slots=True)
+class Overall:
+    """The mean of several tasks' shares, each of the same weight, as GenEval sums up."""
+
+    name: str
+    parts: Sequence[Accuracy]
+
+    @property
+    def n(self) -> int:
+        return sum(part.n for part in self.parts)
+
+    @property
+    def value(self) -> float:
+        return sum(part.value for part in self.parts) / len(self.parts)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        return interval_of_mean([part.value for part in self.parts], [part.interval for part in self.parts])
+
+    def less(self, other: Overall) -> Difference:
+        found = [one.less(another) for one, another in zip(self.parts, other.parts, strict=True)]
+        ends = interval_of_mean([one.value for one in found], [one.interval for one in found])
+        return Difference(self.name, self.value - other.value, ends)
 
 
-def overall(name: str, outcomes: Sequence[Outcome], tasks: Sequence[str] = GENEVAL) -> Score:
-    """The mean of the tasks' shares, each task the same weight, as GenEval sums up."""
-    chosen = [one for one in outcomes if one.task in tasks]
-    features = _features(chosen)
-    member = torch.tensor([[one.task == task for task in tasks] for one in chosen]).double()
+@dataclass(frozen=True, slots=True)
+class Accuracies:
+    """Of one split: each task's, and the mean of those of GenEval's six that were asked."""
 
-    def statistic(counts: Tensor) -> Tensor:
-        right = counts @ (features.values * member)
-        return (right / (counts @ member).clamp_min(1)).mean(1)
+    tasks: Mapping[str, Accuracy]
+    overall: Overall
 
-    return scored(name, statistic, features, bootstrap=USUAL)
+    @staticmethod
+    def of(outcomes: Sequence[Outcome], split: str) -> Accuracies:
+        mine = [one for one in outcomes if one.split == split]
+        tasks = {
+            task: Accuracy.of(f"{task}, {split}", asked)
+            for task in TASKS
+            if (asked := [one for one in mine if one.task == task])
+        }
+        return Accuracies(tasks, Overall(f"overall, {split}", [tasks[task] for task in GENEVAL if task in tasks]))
+
+    def rows(self) -> dict[str, Accuracy | Overall]:
+        """By task, the mean last."""
+        return {**self.tasks, OVERALL: self.overall}
+
+    def to_json(self) -> list[dict[str, Any]]:
+        return [
+            {"metric": one.name, "value": one.value, "interval95": list(one.interval), "n": one.n}
+            for one in self.rows().values()
+        ]
 
 
-def accuracies(outcomes: Sequence[Outcome], split: str) -> dict[str, Score]:
-    """Of a split, by task, and the mean over GenEval's six as "overall"."""
-    mine = [one for one in outcomes if one.split == split]
-    found = {task: accuracy(f"{task}, {split}", [one for one in mine if one.task == task]) for task in TASKS}
-    return {**found, "overall": overall(f"overall, {split}", mine)}
-
-
-def percent(score: Score) -> str:
+def percent(share: Accuracy | Overall) -> str:
     """ "88.0 (84.1-90.6)"."""
-    low, high = (100 * min(max(end, 0.0), 1.0) for end in score.interval)
-    return f"{100 * score.value:.1f} ({low:.1f}-{high:.1f})"
-
-
-def _features(outcomes: Sequence[Outcome]) -> Features:
-    right = torch.tensor([[float(one.right)] for one in outcomes], dtype=torch.float64)
-    prompts = [f"{one.task} {one.split} {one.caption}" for one in outcomes]  # a caption may be asked in two tasks
-    return Features.of(right, scorer_id(), prompts=prompts, seeds=[one.seed for one in outcomes])
+    low, high = share.interval
+    return f"{100 * share.value:.1f} ({100 * low:.1f}-{100 * high:.1f})"

@@ -22,7 +22,7 @@ from limner.evaluate.intervals import difference_of_independent
 from limner.evaluate.report import Report, Section
 from limner.evaluate.score import Score
 from limner.evaluate.suites import baselines
-from limner.evaluate.suites.accuracy import accuracies, accuracy, percent
+from limner.evaluate.suites.accuracy import Accuracies, Accuracy, percent
 from limner.evaluate.suites.examine import examine
 from limner.evaluate.suites.ledger import About, Ledger, Outcome
 from limner.evaluate.suites.measures import diversity, fidelity
@@ -92,18 +92,18 @@ def run(
 def report(ledger: Ledger, extractors: Sequence[Extractor] = ()) -> Report:
     """`extractors` beside our own, which needs no file."""
     outcomes, note = ledger.usual(), ledger.about
-    shares = {split: accuracies(outcomes, split) for split in SPLITS}
+    shares = {split: Accuracies.of(outcomes, split) for split in SPLITS}
     near = list(nearness(ledger, [RandomNetwork(), *extractors]))
     sweeps = [section for knob in SWEEPS for section in _sweep(ledger, knob)]
     knobs = ", ".join(f"{name} {value}" for name, value in note.knobs.items())
     return Report(
         title=f"{note.model} on the scenes",
         lead=f"A `{note.family}` model, weights {note.hash[:12]}, {note.count} captions of each task from seed "
-        f"{note.seed} on, drawn with {knobs or 'no knobs'}. Intervals are of 95 %, over prompts.",
+        f"{note.seed} on, drawn with {knobs or 'no knobs'}. Intervals are of 95 %.",
         sections=[_accuracy(shares), _nearness(note.model, near), *_galleries(ledger, outcomes), *sweeps],
         data={
             "suite": "scenes", "about": unparse(note),
-            "accuracy": {split: [one.to_json() for one in found.values()] for split, found in shares.items()},
+            "accuracy": {split: found.to_json() for split, found in shares.items()},
             "baselines": {
                 task: {split: {name: baselines.tally(task, split, name).to_json() for name in baselines.BASELINES}
                        for split in SPLITS} for task in TASKS
@@ -118,8 +118,8 @@ def report(ledger: Ledger, extractors: Sequence[Extractor] = ()) -> Report:
     )  # fmt: skip
 
 
-def _accuracy(shares: Mapping[str, Mapping[str, Score]]) -> Section:
-    seen, unseen = (shares[split] for split in SPLITS)
+def _accuracy(shares: Mapping[str, Accuracies]) -> Section:
+    seen, unseen = (shares[split].rows() for split in SPLITS)
     rows = []
     for task, score in seen.items():
         low, high = difference_of_independent(score.value, score.interval, unseen[task].value, unseen[task].interval)
@@ -216,7 +216,7 @@ def _sweep(ledger: Ledger, knob: str) -> Iterator[Section]:
     groups = {
         value: sorted((one for one in swept if one.knobs[knob] == value), key=lambda one: one.key) for value in values
     }
-    rows = [[f"{value:g}", str(len(found)), percent(accuracy(knob, found))] for value, found in groups.items()]
+    rows = [[f"{value:g}", str(len(found)), percent(Accuracy.of(knob, found))] for value, found in groups.items()]
     shown = [place for task in SWEPT for place in _places(groups[values[0]], task)[:SWEPT_SHOWN]]
     tiles = [
         (tile(ledger.picture(found[place])), f"{knob} {value:g}: {found[place].caption}")

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 
 from limner.core import check, unparse
 from limner.data.people.preview import sheet
+from limner.data.scenes import Scenes
 from limner.evaluate.extractors import RandomNetwork
 from limner.evaluate.features import Extractor
 from limner.evaluate.report import Report, Section
 from limner.evaluate.suites.accuracy import OVERALL, Accuracies, percent
 from limner.evaluate.suites.baselines import BASELINES
-from limner.evaluate.suites.ledger import Ledger, Outcome
+from limner.evaluate.suites.ledger import Ledger
 from limner.evaluate.suites.scenes import TILE, Pair, baseline, nearness, number, tile, title
-from limner.evaluate.suites.tasks import SPLITS, TASKS
+from limner.evaluate.suites.tasks import SPLITS, TASKS, Item, examination
 
 SHOWN = ("single", "two", "colour", "position", "count", "background")  # tasks of which pictures are shown
-EACH = 2  # of either split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,22 +136,17 @@ def _likeness(contestants: Sequence[Contestant], near: Mapping[str, Sequence[Pai
 
 
 def _pictures(contestants: Sequence[Contestant]) -> Iterator[Section]:
-    chosen = _spread(contestants[0].ledger.usual())
-    rows = [{outcome.key: outcome for outcome in one.ledger.usual()} for one in contestants]
-    tiles = [
-        (tile(one.ledger.picture(found[outcome.key])), f"{one.name}: {outcome.caption}")
-        for outcome in chosen
-        for one, found in zip(contestants, rows, strict=True)
-    ]
-    names = ", ".join(one.name for one in contestants)
-    below = f"From left to right: {names}; a caption a row, the first of each task, none chosen"
-    yield Section("The same captions side by side", "", pictures={below: sheet(tiles, TILE, len(contestants))})
+    note, scenes = contestants[0].ledger.about, Scenes(SPLITS[0])
+    tiles = []
+    for item in _firsts(examination(note.count, seed=note.seed)):
+        tiles.append((scenes.render(item.truth), item.truth.caption))
+        tiles += [(tile(one.ledger.picture(one.ledger.outcome(item))), one.name) for one in contestants]
+    below = (
+        "A caption a row, the first of its task and split, none chosen; a real picture, then the families, best first"
+    )
+    yield Section("The same captions side by side", "", pictures={below: sheet(tiles, TILE, 1 + len(contestants))})
 
 
-def _spread(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    return [
-        one
-        for task in SHOWN
-        for split in SPLITS
-        for one in [other for other in outcomes if (other.task, other.split) == (task, split)][:EACH]
-    ]
+def _firsts(items: Sequence[Item]) -> Iterator[Item]:
+    for task, split in itertools.product(SHOWN, SPLITS):
+        yield from [item for item in items if (item.task, item.split) == (task, split)][:1]

@@ -95,6 +95,9 @@ class Ledger:
             file.write(json.dumps(unparse(outcome), ensure_ascii=False) + "\n")
         self.outcomes[outcome.key] = outcome
 
+    def outcome(self, item: Item) -> Outcome:
+        return self.outcomes[_key(item.task, item.split, item.seed, item.knobs)]
+
     def usual(self) -> list[Outcome]:
         """Those that were drawn with the usual knobs, in the order of task, split and seed."""
         return sorted((one for one in self.outcomes.values() if not one.knobs), key=lambda one: one.key)

@@ -20,7 +20,8 @@ from typing import Any
 import torch
 import torch._dynamo  # before the fork, as all that takes long
 import torch.utils.tensorboard
-from tests.train.toys import Noise, Plain, recipe
+from tests.train.nurslings import TOY, born, food
+from tests.train.toys import Noise, recipe
 
 from limner.core import InputError
 from limner.train.loop import fit
@@ -93,19 +94,23 @@ def main() -> None:
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 
-def run(folder: Path, *, resume: bool, train: dict[str, Any], pause: float, largest: int | None = None) -> None:
+def run(
+    folder: Path, *, resume: bool, train: dict[str, Any], pause: float, largest: int | None = None, name: str = TOY
+) -> None:
     """As `limner train` does it: signals, exit codes, one line for an error. `pause` seconds to each iteration.
 
-    From the first iteration on no file may grow beyond `largest` bytes.
+    From the first iteration on no file may grow beyond `largest` bytes. `name` is a family's, or the toy's.
     """
     os.dup2(os.open(folder.with_suffix(".errors"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     reports = os.open(folder.with_suffix(".saves"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     settings = recipe(**train)
     settings = replace(settings, optimizer=replace(settings.optimizer, decay=0.0))
+    family = born(name)
+    learn, check = (Noise(), Noise(1)) if name == TOY else (food(family, "train"), food(family, "seen"))
     code = 0
     try:
         with interruptions() as stop:
-            for report in fit(Plain(), Noise(), Noise(1), settings, folder, resume=resume, stop=stop):
+            for report in fit(family, learn, check, settings, folder, resume=resume, stop=stop):
                 if largest is not None:
                     resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
                 if report.checkpoint is not None:

@@ -25,7 +25,8 @@ def train(
     family = options.pop("family", None) or kind(None, None)  # type: ignore[arg-type]
     source = options.pop("source", None) or Noise()
     with_stop = {"stop": lambda: len(reports) == until, **options}
-    run = fit(family, source, Noise(1), recipe, folder, **with_stop)
+    validation = with_stop.pop("validation", None) or Noise(1)
+    run = fit(family, source, validation, recipe, folder, **with_stop)
     for report in run:
         reports.append(report)
     return reports

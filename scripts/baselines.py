@@ -34,11 +34,16 @@ def measure(task: str, split: str, baseline: str, count: int) -> str:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--n", type=int, default=100, help="captions of each task and split")
-    count = arguments.parse_args().n
-    jobs = [(task, split, baseline) for task in TASKS for split in SPLITS for baseline in BASELINES]
+    arguments.add_argument(
+        "--task", nargs="*", default=list(TASKS), choices=list(TASKS), help="only these; keep the others"
+    )
+    asked = arguments.parse_args()
+    jobs = [(task, split, baseline) for task in asked.task for split in SPLITS for baseline in BASELINES]
     found: dict[str, dict[str, dict[str, str]]] = {task: {split: {} for split in SPLITS} for task in TASKS}
+    if len(asked.task) < len(TASKS):
+        found |= json.loads(PACK.read_text(encoding="utf-8"))
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
-        running = [pool.submit(measure, *job, count) for job in jobs]
+        running = [pool.submit(measure, *job, asked.n) for job in jobs]
         for (task, split, baseline), one in track(list(zip(jobs, running))):
             found[task][split][baseline] = one.result()
     PACK.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

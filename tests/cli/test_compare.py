@@ -52,7 +52,7 @@ def test_two_recipes_side_by_side_and_again_as_they_are(run, recipes):
     result = run(*command)
     assert result.code == 0, result.err
     found = json.loads((recipes / "out" / "report.json").read_text())
-    assert found["budget"] == "32 images"
+    assert found["setting"].startswith("Each recipe was given 32 images, on 1 of ")
     costs = {one["name"]: one["cost"] for one in found["contestants"]}
     assert {cost["images"] for cost in costs.values()} == {32}
     assert costs["large"]["parameters"] > costs["small"]["parameters"]
@@ -69,7 +69,13 @@ def test_two_recipes_side_by_side_and_again_as_they_are(run, recipes):
     assert before == {path: path.stat().st_mtime_ns for path in (recipes / "out").rglob("outcomes.jsonl")}
     runs = run("compare", "out/small", "out/large", "--n", 4, "--out", "again")
     assert runs.code == 0, runs.err
-    assert json.loads((recipes / "again" / "report.json").read_text())["budget"] == "its own budget"
+    setting = json.loads((recipes / "again" / "report.json").read_text())["setting"]
+    assert setting == "As they were, with what they had been given: small, large."
+    other = run(*command, "--set", "optimizer.lr=0.5")
+    assert other.code == 2
+    assert "out/small was trained with optimizer.lr = 0.001, not 0.5; choose another --out" in other.err
+    fewer = run("compare", "out/small", "out/large", "--n", 5, "--out", "again")
+    assert "again/small-examination holds an examination with count = 4, not 5" in fewer.err
 
 
 def test_a_training_that_was_stopped_goes_on(run, recipes, monkeypatch):
@@ -98,12 +104,18 @@ def test_a_budget_by_the_clock_and_by_operations():
             Budget.parse(wrong)
 
 
+def ordered(folder, **changes):
+    usual = comparing.Order(
+        entries=(), budget=Budget("images", 8), jobs=1, n=4, seed=0, changes=(), judge=None, extractors=(),
+        out=folder / "out",
+    )  # fmt: skip
+    return replace(usual, **changes)
+
+
 def test_all_are_trained_on_the_data_of_the_first(recipes, capsys):
     (recipes / "own.toml").write_text(RECIPE.format(width=8) + "seed = 3\n[data]\nseed = 5\nmix = {single = 1.0}\n")
     entries = (recipes / "small.toml", recipes / "own.toml")
-    order = comparing.Order(
-        entries=entries, budget=Budget("images", 8), jobs=1, n=4, seed=0, changes=(), out=recipes / "out"
-    )
+    order = ordered(recipes, entries=entries)
     small, own = comparing._entries(order, Console(stderr=True, soft_wrap=True))
     assert (own.recipe.data, own.recipe.train.seed) == (small.recipe.data, small.recipe.train.seed)
     assert "own.toml: it has data of its own, and is trained on those of small" in capsys.readouterr().err
@@ -113,23 +125,21 @@ def test_all_are_trained_on_the_data_of_the_first(recipes, capsys):
 
 
 def test_operations_are_turned_into_images(recipes):
-    orders = [
-        comparing.Order(
-            entries=(), budget=Budget("flops", amount), jobs=1, n=4, seed=0, changes=(), out=recipes / "out"
-        )
-        for amount in (1e10, 2e10)
-    ]
+    orders = [ordered(recipes, budget=Budget("flops", amount)) for amount in (1e10, 2e10)]
     counts = [comparing._entry(recipes / "small.toml", order).recipe.train.images for order in orders]
     assert counts[1] == pytest.approx(2 * counts[0], rel=0.02)
 
 
 def test_what_cannot_be_compared_is_refused_in_one_line(run, recipes):
+    (recipes / "empty").mkdir()
     (recipes / "judge.toml").write_text(RECIPE.format(width=8).replace("regressor", "clip").replace("width = 8", ""))
     for words, said in (
         (("small.toml", "large.toml"), "give --budget 20m, say"),
         (("small.toml", "small.toml", "--budget", "8img"), 'two entries are called "small"'),
         (("small.toml", "judge.toml", "--budget", "8img"), "clip draws nothing"),
-        (("small.toml", "nowhere.toml", "--budget", "8img"), "there is no such recipe"),
+        (("small.toml", "nowhere.toml", "--budget", "8img"), "there is no recipe and no run nowhere.toml"),
+        (("small.toml", "--budget", "8img"), "there is 1 to compare; give 2 or more"),
+        (("small.toml", "empty", "--budget", "8img"), "empty holds no run: give the folder that limner train wrote"),
     ):
         result = run("compare", *words)
         assert result.code == 2

@@ -17,7 +17,9 @@ def test_a_report_of_a_model(run, home, monkeypatch):
         monkeypatch.setattr(module, "TASKS", few)
     monkeypatch.setattr("limner.evaluate.suites.accuracy.TASKS", few)
     monkeypatch.setattr(scenes, "SWEEPS", {})
-    monkeypatch.setattr(examine.os, "cpu_count", lambda: 1)  # the painter is known to this process alone
+    monkeypatch.setattr(
+        examine.os, "sched_getaffinity", lambda process: {0}
+    )  # the painter is known to this process alone
     result = run("eval", "--n", 4, "--set", "steps=1")
     assert result.code == 0, result.err
     assert "evaluations/flow-scenes/report.html" in result.out

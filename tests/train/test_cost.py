@@ -45,7 +45,8 @@ def test_an_update_costs_what_its_products_do() -> None:
     """Per image the plain step has two products, forward and back to the weights. The slope's step is every second, and
     has six: forward, back to the pixels, and from there back through either, to the weights and to what came in."""
     product = 2 * 3 * SIDE * SIDE * WIDTH
-    assert cost.of_training(Sums(), recipe(batch=8), Grey()) == (2 + 6 / 2) * product
+    for accumulate in (1, 3):
+        assert cost.of_training(Sums(), recipe(batch=8, accumulate=accumulate), Grey()) == (2 + 6 / 2) * product
 
 
 def test_a_stage_is_weighted_by_its_part_of_the_run() -> None:

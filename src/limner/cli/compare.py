@@ -17,6 +17,10 @@ def compare(
     n: Annotated[int, typer.Option("--n", min=4, help="How many captions of each task.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="Of the captions, and the first picture's.")] = 0,
     set_: Annotated[list[str] | None, typer.Option("--set", help="table.key=value, for every recipe.")] = None,
+    judge: Annotated[str | None, typer.Option(help="A CLIP: a model's name or folder.")] = None,
+    extractor: Annotated[
+        list[str] | None, typer.Option(help="KIND=FILE, with inception, inception-clean or dinov2; may be repeated.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Where the runs, the examinations and the report go.")] = Path("comparison"),
 ) -> None:
     """Train recipes on the same data within the same budget, examine all, and write one table.
@@ -27,6 +31,6 @@ def compare(
 
     order = comparing.Order(
         entries=tuple(entries), budget=None if budget is None else comparing.Budget.parse(budget), jobs=jobs, n=n,
-        seed=seed, changes=tuple(set_ or ()), out=out,
+        seed=seed, changes=tuple(set_ or ()), judge=judge, extractors=tuple(extractor or ()), out=out,
     )  # fmt: skip
     comparing.show(order)

@@ -21,10 +21,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from limner import families
 from limner.cli import training
-from limner.cli.evaluating import watching
+from limner.cli.evaluating import handed_in, watching
 from limner.core import InputError, check
 from limner.evaluate import comparison
 from limner.evaluate.suites import scenes
+from limner.evaluate.suites.ledger import Ledger
 from limner.pipeline import Pipeline
 from limner.train import checkpoint, cost, machine
 from limner.train.folder import RunFolder
@@ -73,6 +74,8 @@ class Order:
     n: int
     seed: int
     changes: tuple[str, ...]
+    judge: str | None
+    extractors: tuple[str, ...]
     out: Path
 
 
@@ -101,14 +104,29 @@ class Entry:
 def show(order: Order) -> None:
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     machine.prepare()
+    extractors = handed_in(order.extractors, order.judge)
     entries = _entries(order, console)
-    _train_all([one for one in entries if one.done < 1.0], order, console)
-    contestants = [_examined(one, order, console) for one in entries]
+    try:
+        _train_all([one for one in entries if one.done < 1.0], order, console)
+        contestants = [_examined(one, order, console) for one in entries]
+    except KeyboardInterrupt:
+        console.print("All that is done is kept: the same command goes on")
+        raise
     console.print("Comparing, and writing the report")
-    budget = "its own budget" if order.budget is None else str(order.budget)
-    report = comparison.compare(contestants, budget=budget, machine=_machine(order))
-    report.write(order.out)
+    comparison.compare(contestants, setting=_setting(entries, order), extractors=extractors).write(order.out)
     Console().print(f"The comparison: {order.out / 'report.html'} (and .md, .json)", soft_wrap=True, highlight=False)
+
+
+def _setting(entries: Sequence[Entry], order: Order) -> str:
+    trained = [one.name for one in entries if one.source is not None]
+    runs = ", ".join(one.name for one in entries if one.source is None)
+    as_they_were = f"As they were, with what they had been given: {runs}." if runs else ""
+    if not trained:
+        return as_they_were
+    data = entries[0].recipe.data
+    mix = ", ".join(f"{kind} {share:g}" for kind, share in data.mix.items()) or "the usual mix"
+    given = f"Each recipe was given {order.budget}, on {_machine(order)}, with the same seeds and the same data: "
+    return f"{given}{data.source}, {mix}. {as_they_were}".rstrip()
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -116,7 +134,10 @@ def show(order: Order) -> None:
 
 
 def _entries(order: Order, console: Console) -> list[Entry]:
-    """All on the data and by the seed of the first."""
+    """All on the data and by the seed of the first; what can be wrong is said before anything is trained."""
+    check(len(order.entries) >= 2, f"there is {len(order.entries)} to compare; give 2 or more recipes or runs")
+    for path in order.entries:
+        check(path.exists(), f"there is no recipe and no run {path}")
     first = _entry(order.entries[0], order)
     alike = replace(order, changes=(*order.changes, *_data(first.recipe)))
     for path in (path for path in order.entries if not path.is_dir()):
@@ -125,7 +146,18 @@ def _entries(order: Order, console: Console) -> list[Entry]:
             console.print(f"{path}: it has data of its own, and is trained on those of {first.name}")
     entries = [_entry(path, alike) for path in order.entries]
     _check_comparable(entries)
+    for one in entries:
+        _check_unchanged(one)
+        Ledger.check_alike(_examination(one, order), count=order.n, seed=order.seed)
     return entries
+
+
+def _check_unchanged(entry: Entry) -> None:
+    """A run that was begun here must be the one that is asked for: its numbers stand under this order's name."""
+    if entry.source is None or not entry.folder.holds_run():
+        return
+    for key, (before, now) in training.changes_of(Recipe.read(entry.folder.recipe), entry.recipe).items():
+        raise InputError(f"{entry.folder.path} was trained with {key} = {before!r}, not {now!r}; choose another --out")
 
 
 def _data(recipe: Recipe) -> tuple[str, ...]:
@@ -140,7 +172,7 @@ def _data(recipe: Recipe) -> tuple[str, ...]:
 def _entry(path: Path, order: Order) -> Entry:
     if path.is_dir():
         folder = RunFolder(path)
-        folder.check_resumable()
+        check(folder.holds_run(), f"{path} holds no run: give the folder that limner train wrote, or a recipe")
         return Entry(path.name, folder, Recipe.read(folder.recipe), None, ())
     check(order.budget is not None, f"{path} is to be trained: give --budget 20m, say")
     assert order.budget is not None
@@ -216,7 +248,7 @@ def _started(entry: Entry, order: Order, console: Console) -> subprocess.Popen[b
     changes = [part for change in entry.changes for part in ("--set", change)]
     command = [sys.executable, "-m", "limner.cli.main", "train", str(entry.source), "--out", str(entry.folder.path)]
     order.out.mkdir(parents=True, exist_ok=True)
-    threads = {"OMP_NUM_THREADS": str(max(1, machine.cores() // order.jobs))}
+    threads = {"OMP_NUM_THREADS": str(_threads(order))}
     console.print(f"{'Going on with' if resume else 'Training'} {entry.name}: {_output(entry)}")
     with _output(entry).open("ab") as output:
         return subprocess.Popen(
@@ -232,7 +264,7 @@ def _die_with_parent() -> None:
 
 
 def _output(entry: Entry) -> Path:
-    return entry.folder.path.with_suffix(".log")
+    return entry.folder.path.with_name(f"{entry.name}.log")
 
 
 def _check_ended_well(entry: Entry, code: int, console: Console) -> None:
@@ -263,10 +295,14 @@ def _examined(entry: Entry, order: Order, console: Console) -> comparison.Contes
     console.print(f"Examining {entry.name}")
     with watching(console) as watch:
         ledger = scenes.run(
-            entry.folder.model, order.out / f"{entry.name}-examination", count=order.n, seed=order.seed, sweeping=False,
+            entry.folder.model, _examination(entry, order), count=order.n, seed=order.seed, sweeping=False,
             begin=watch.begin, advance=watch.advance,
         )  # fmt: skip
     return comparison.Contestant(entry.name, entry.recipe.model.family, _cost(entry), ledger)
+
+
+def _examination(entry: Entry, order: Order) -> Path:
+    return order.out / f"{entry.name}-examination"
 
 
 def _cost(entry: Entry) -> comparison.Cost:
@@ -313,7 +349,10 @@ def _machine(order: Order) -> str:
     device = machine.device()
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    threads = max(1, machine.cores() // order.jobs)
-    return f"{threads} of {machine.cores()} CPU cores" + (
-        f", {order.jobs} trainings at a time" if order.jobs > 1 else ""
-    )
+    at_a_time = f", {order.jobs} trainings at a time" if order.jobs > 1 else ""
+    return f"{_threads(order)} of {machine.cores()} CPU cores{at_a_time}"
+
+
+def _threads(order: Order) -> int:
+    """Of each training: what somebody set, or an even share."""
+    return int(os.environ.get("OMP_NUM_THREADS") or max(1, machine.cores() // order.jobs))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -48,12 +48,16 @@ class Order:
     def __post_init__(self) -> None:
         check(self.suite != SCENES or self.data is None, "--suite scenes makes its own data: leave out --data")
         check(self.suite != CAPTIONS or self.data is not None, "--suite captions asks for captions: give --data PATH")
-        asked = [name for name in ("suite", "data", "judge", "extractors") if getattr(self, name)]
+        asked = [name for name in ("suite", "data", "n", "judge", "extractors") if getattr(self, name)]
         if self.prompts is not None and asked:
             raise InputError(f"--prompts only draws, and has no use for --{asked[0].removesuffix('s')}: leave it out")
 
+    @property
+    def named(self) -> str:
+        return DEFAULT if self.model is None else self.model
+
     def folder(self, what: str = "") -> Path:
-        return self.out or EVALUATIONS / f"{name_of(find_model(self.model or DEFAULT))}{what}"
+        return self.out or EVALUATIONS / f"{name_of(find_model(self.named))}{what}"
 
 
 def show(order: Order) -> None:
@@ -62,7 +66,7 @@ def show(order: Order) -> None:
         folder = _drawn(order, order.prompts, console)
         Console().print(f"The pictures: {folder}", soft_wrap=True, highlight=False)
         return
-    extractors = [*map(_extractor, order.extractors), *_judges(order)]
+    extractors = handed_in(order.extractors, order.judge)
     folder = (
         _on_captions(order, order.data, extractors, console) if order.data else _on_scenes(order, extractors, console)
     )
@@ -73,7 +77,7 @@ def _on_scenes(order: Order, extractors: list[Extractor], console: Console) -> P
     folder = order.folder()
     with watching(console) as watch:
         ledger = scenes.run(
-            order.model or DEFAULT, folder, count=order.n or TASKWISE, seed=order.seed, knobs=order.knobs,
+            order.named, folder, count=order.n or TASKWISE, seed=order.seed, knobs=order.knobs,
             begin=watch.begin, advance=watch.advance,
         )  # fmt: skip
     console.print("Measuring the pictures' likeness to real ones, and writing the report")
@@ -83,7 +87,8 @@ def _on_scenes(order: Order, extractors: list[Extractor], console: Console) -> P
 
 def _on_captions(order: Order, data: Path, extractors: list[Extractor], console: Console) -> Path:
     folder = order.folder("-captions")
-    pipeline = Pipeline.from_pretrained(order.model or DEFAULT)
+    _check_free(folder)
+    pipeline = Pipeline.from_pretrained(order.named)
     clip = next((one for one in extractors if isinstance(one, DualEncoder)), None)
     others = [one for one in extractors if one is not clip]
     with watching(console) as watch:
@@ -95,29 +100,36 @@ def _on_captions(order: Order, data: Path, extractors: list[Extractor], console:
     return folder
 
 
+def _check_free(folder: Path) -> None:
+    """What is measured on captions is not gone on with, and nobody's report is written over."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} is there already and holds something; name a new folder by --out")
+
+
 def _drawn(order: Order, prompts: Path, console: Console) -> Path:
     folder = order.folder("-prompts")
-    pipeline = Pipeline.from_pretrained(order.model or DEFAULT)
+    pipeline = Pipeline.from_pretrained(order.named)
     with watching(console) as watch:
         stage = partial(watch.stage, "drawing")
         layouts.lay_out(pipeline, prompts, folder, seed=order.seed, knobs=order.knobs, watch=stage)
     return folder
 
 
+def handed_in(files: Sequence[str], judge: str | None) -> list[Extractor]:
+    """The extractors of KIND=FILE, and a CLIP as the last."""
+    found = [*map(_extractor, files)]
+    if judge is not None:
+        clip = find_judge(judge)
+        found.append(DualEncoder(ImageEncoder.of(clip), clip.embed_texts))
+    return found
+
+
 def _extractor(text: str) -> Extractor:
     kind, equals, file = text.partition("=")
     if not equals or kind not in EXTRACTORS:
         known = ", ".join(EXTRACTORS)
-        raise InputError(
-            f'--extractor "{text}" is no KIND=FILE with a kind of {known}{nearest(kind, list(EXTRACTORS))}'
-        )
+        raise InputError(f'"{text}" is no KIND=FILE with a kind of {known}{nearest(kind, list(EXTRACTORS))}')
     return EXTRACTORS[kind](Path(file))
-
-
-def _judges(order: Order) -> Iterator[DualEncoder]:
-    if order.judge is not None:
-        judge = find_judge(order.judge)
-        yield DualEncoder(ImageEncoder.of(judge), judge.embed_texts)
 
 
 # ---------------------------------------------------------------------------------------------------

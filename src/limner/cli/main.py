@@ -61,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not isinstance(error, InputError):
             raise
         return _say(str(error), WRONG_INPUT)
+    if code == INTERRUPTED:  # which typer has made of the interrupt
+        return _say("interrupted", INTERRUPTED)
     return code if isinstance(code, int) else 0
 
 

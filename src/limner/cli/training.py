@@ -161,11 +161,17 @@ def _resumed(recipe: Recipe, changes: Mapping[str, Any], folder: RunFolder, say:
     kind = families.find(recipe.model.family)
     config = amend(parse(kind.Config, before.model.config, f"{folder.recipe}: model.config"), changes, "model.config")
     recipe = replace(recipe, model=replace(before.model, config=unparse(config)))
-    old, new = _flat(unparse(before)), _flat(unparse(recipe))
-    for key in sorted(old.keys() | new.keys()):
-        if old.get(key) != new.get(key):
-            say(f"From here on {key} = {new.get(key)!r}; until now it was {old.get(key)!r}")
+    for key, (old, new) in changes_of(before, recipe).items():
+        say(f"From here on {key} = {new!r}; until now it was {old!r}")
     return recipe
+
+
+def changes_of(before: Recipe, after: Recipe) -> dict[str, tuple[Any, Any]]:
+    """What differs between two recipes, by its name: as it was, and as it is."""
+    old, new = _flat(unparse(before)), _flat(unparse(after))
+    return {
+        key: (old.get(key), new.get(key)) for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)
+    }
 
 
 def _flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:

@@ -6,16 +6,18 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from limner.core import check, unparse
+from limner.core import unparse
 from limner.data.people.preview import sheet
 from limner.data.scenes import Scenes
 from limner.evaluate.extractors import RandomNetwork
 from limner.evaluate.features import Extractor
 from limner.evaluate.report import Report, Section
+from limner.evaluate.suites import likeness
 from limner.evaluate.suites.accuracy import OVERALL, Accuracies, percent
 from limner.evaluate.suites.baselines import BASELINES
+from limner.evaluate.suites.cells import TILE, baseline, points, tile, title
 from limner.evaluate.suites.ledger import Ledger
-from limner.evaluate.suites.scenes import TILE, Pair, baseline, nearness, number, tile, title
+from limner.evaluate.suites.likeness import Likeness
 from limner.evaluate.suites.tasks import SPLITS, TASKS, Item, examination
 
 SHOWN = ("single", "two", "colour", "position", "count", "background")  # tasks of which pictures are shown
@@ -43,19 +45,15 @@ class Contestant:
     ledger: Ledger
 
 
-def compare(
-    contestants: Sequence[Contestant], *, budget: str, machine: str, extractors: Sequence[Extractor] = ()
-) -> Report:
-    """`budget` and `machine` say in words what each was given, and on what."""
-    check(len(contestants) >= 2, f"there is {len(contestants)} to compare; give 2 or more recipes or runs")
+def compare(contestants: Sequence[Contestant], *, setting: str, extractors: Sequence[Extractor] = ()) -> Report:
+    """`setting` says in words what each was given."""
     shares = {one.name: {split: Accuracies.of(one.ledger.usual(), split) for split in SPLITS} for one in contestants}
     ranked = sorted(contestants, key=lambda one: -shares[one.name][SPLITS[0]].overall.value)
-    near = {one.name: list(nearness(one.ledger, [RandomNetwork(), *extractors])) for one in ranked}
+    near = list(likeness.likeness([one.ledger for one in ranked], [RandomNetwork(), *extractors]))
     note = ranked[0].ledger.about
     return Report(
         title="Families side by side",
-        lead=f"Each was given {budget}, on {machine}, the same data with the same seeds, and was asked the same "
-        f"{note.count} captions of each task. Intervals are of 95 %.",
+        lead=f"{setting} All were asked the same {note.count} captions of each task. Intervals are of 95 %.",
         sections=[
             _costs(ranked),
             *(_drawn(ranked, shares, split) for split in SPLITS),
@@ -64,12 +62,12 @@ def compare(
             *_pictures(ranked),
         ],
         data={
-            "budget": budget, "machine": machine,
+            "setting": setting,
             "contestants": [
                 {"name": one.name, "family": one.family, "cost": unparse(one.cost), "about": unparse(one.ledger.about),
                  "accuracy": [share for split in SPLITS for share in shares[one.name][split].to_json()],
-                 "fidelity": [score.to_json() for drawn, _ in near[one.name] for score in drawn]}
-                for one in ranked
+                 "fidelity": [score.to_json() for by in near for score in by.examined[place]]}
+                for place, one in enumerate(ranked)
             ],
             "differences": [
                 {"of": one.name, "less": other.name,
@@ -88,9 +86,9 @@ def _costs(contestants: Sequence[Contestant]) -> Section:
                "PFLOP in all", "GFLOP a picture", "s a picture", "memory peak"]  # fmt: skip
     rows = [
         [one.name, one.family, f"{cost.pixels}", f"{cost.parameters / 1e6:.2f} M", f"{cost.images:,}",
-         f"{cost.seconds / 60:.1f}", f"{cost.images / cost.seconds:.0f}", f"{cost.training_flops / 1e9:.2f}",
-         f"{cost.training_flops * cost.images / 1e15:.3f}", f"{cost.drawing_flops / 1e9:.2f}",
-         f"{cost.drawing_seconds:.3f}", f"{cost.memory / 2**30:.2f} GiB"]
+         f"{cost.seconds / 60:.3g}", f"{cost.images / cost.seconds:.3g}", f"{cost.training_flops / 1e9:.3g}",
+         f"{cost.training_flops * cost.images / 1e15:.3g}", f"{cost.drawing_flops / 1e9:.3g}",
+         f"{cost.drawing_seconds:.3g}", f"{cost.memory / 2**30:.2f} GiB"]
         for one in contestants for cost in [one.cost]
     ]  # fmt: skip
     return Section("What each cost", "", columns, rows)
@@ -113,9 +111,7 @@ def _differences(contestants: Sequence[Contestant], shares: Shares) -> Section:
         cells = []
         for split in SPLITS:
             found = shares[one.name][split].overall.less(shares[other.name][split].overall)
-            low, high = (100 * end for end in found.interval)
-            said = "" if found.called else ", no difference"
-            cells.append(f"{100 * found.value:+.1f} ({low:+.1f} to {high:+.1f}){said}")
+            cells.append(points(found.value, found.interval) + ("" if found.called else ", no difference"))
         rows.append([f"{one.name} less {other.name}", *cells])
     text = (
         "Of the last row above, paired: both drew the same captions (Newcombe's interval of each task's difference, "
@@ -124,15 +120,10 @@ def _differences(contestants: Sequence[Contestant], shares: Shares) -> Section:
     return Section("Which differences are real", text, columns, rows)
 
 
-def _likeness(contestants: Sequence[Contestant], near: Mapping[str, Sequence[Pair]]) -> Section:
-    columns = ["", *(one.name for one in contestants), "real pictures", "extractor"]
-    rows = [
-        [metrics[0].metric, *map(number, metrics), number(real), str(real.extractor)]
-        for pairs in zip(*near.values(), strict=True)  # by extractor
-        for metrics, real in zip(zip(*(drawn for drawn, _ in pairs), strict=True), pairs[0][1], strict=True)
-    ]
+def _likeness(contestants: Sequence[Contestant], near: Sequence[Likeness]) -> Section:
+    rows = [row for one in near for row in one.rows()]
     text = "Pictures of all tasks against as many real ones of other captions. docs/metrics.md says how to read them."
-    return Section("How near to real pictures", text, columns, rows)
+    return Section("How near to real pictures", text, likeness.columns([one.name for one in contestants]), rows)
 
 
 def _pictures(contestants: Sequence[Contestant]) -> Iterator[Section]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,6 +14,9 @@ from limner.core import InputError
 from limner.evaluate.bootstrap import Bootstrap, digest, interval
 from limner.evaluate.features import ExtractorId, Features
 from limner.evaluate.intervals import wilson
+
+Bounds = tuple[float, float]
+ANYWHERE, POSITIVE, SHARE = (-math.inf, math.inf), (0.0, math.inf), (0.0, 1.0)
 
 Statistic = Callable[[Tensor], Tensor]
 """How often each row counts (B, N) to B values of the metric."""
@@ -81,13 +85,18 @@ def scored(
     value: float | None = None,
     reference: int = 0,
     floor: float | None = None,
+    bounds: Bounds = ANYWHERE,
 ) -> Score:
-    """`statistic` of all rows (or a `value` of the metric's own protocol), its replicates and their interval."""
+    """`statistic` of all rows (or a `value` of the metric's own protocol), its replicates and their interval.
+
+    `bounds` are those that the metric has by definition; centred replicates know nothing of them.
+    """
     if value is None:
         value = float(statistic(torch.ones(1, len(generated), dtype=torch.float64))[0])
     replicates = statistic(bootstrap.counts(generated.prompts))
+    low, high = interval(value, replicates)
     return Score(
-        metric=metric, value=value, interval=interval(value, replicates), n=len(generated),
+        metric=metric, value=value, interval=(max(low, bounds[0]), min(high, bounds[1])), n=len(generated),
         prompts=len(set(generated.prompts)), extractor=generated.extractor, reference=reference, floor=floor,
         seeds=generated.seeds, bootstrap=bootstrap, prompts_digest=digest(generated.prompts), replicates=replicates,
     )  # fmt: skip
@@ -101,13 +110,14 @@ def averaged(
     bootstrap: Bootstrap,
     reference: int = 0,
     floor: float | None = None,
+    bounds: Bounds = ANYWHERE,
 ) -> Score:
     """The mean of a number (N,) that each picture has of its own."""
 
     def statistic(counts: Tensor) -> Tensor:
         return mean(counts, rows)
 
-    return scored(metric, statistic, generated, bootstrap=bootstrap, reference=reference, floor=floor)
+    return scored(metric, statistic, generated, bootstrap=bootstrap, reference=reference, floor=floor, bounds=bounds)
 
 
 def share(metric: str, rows: Tensor, generated: Features, *, bootstrap: Bootstrap, reference: int = 0) -> Score:
@@ -116,7 +126,7 @@ def share(metric: str, rows: Tensor, generated: Features, *, bootstrap: Bootstra
     Where all rows are alike every resample is as well, and the bootstrap would be certain; what could still be is
     Wilson's to say, a prompt being one trial.
     """
-    found = averaged(metric, rows, generated, bootstrap=bootstrap, reference=reference)
+    found = averaged(metric, rows, generated, bootstrap=bootstrap, reference=reference, bounds=SHARE)
     if found.value not in (0.0, 1.0):
         return found
     return replace(found, interval=wilson(round(found.value) * found.prompts, found.prompts))

@@ -29,9 +29,9 @@ def of_training(family: Family, recipe: Recipe, source: Source) -> float:
     total = 0.0
     for updater in state.updaters:
         with _counted() as counter:
-            updater([batch.to(state.device)], state.generator, share=0.0)
+            updater([batch.to(state.device)] * recipe.train.accumulate, state.generator, share=0.0)
         total += counter.flops * state.part(updater.step) / updater.step.every
-    return total / len(batch)
+    return total / state.stride
 
 
 @torch.no_grad()

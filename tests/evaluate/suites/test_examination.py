@@ -44,7 +44,7 @@ def test_everything_is_drawn_once_and_reported(model, tmp_path, short):
         )  # fmt: skip
 
     ledger = examined()
-    swept = 2 * len(scenes.SWEPT) * 4
+    swept = 2 * len(scenes.SWEPT) * 2
     assert told == [(0, 16 + swept)]
     assert len(advanced) == 16 + swept
     assert len(ledger.usual()) == 16

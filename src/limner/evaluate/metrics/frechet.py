@@ -13,7 +13,7 @@ from torch import Tensor
 from limner.evaluate.bootstrap import USUAL, Bootstrap
 from limner.evaluate.features import Features, comparable, enough
 from limner.evaluate.metrics.floor import noise_floor
-from limner.evaluate.score import Score, scored
+from limner.evaluate.score import POSITIVE, Score, scored
 
 NULL = 1e-12  # of the largest eigenvalue: what lies below is rounding
 
@@ -33,7 +33,9 @@ def frechet_distance(generated: Features, real: Features, *, bootstrap: Bootstra
     def statistic(counts: Tensor) -> Tensor:
         return torch.stack([drawn.distance(times) for times in counts])
 
-    return scored("Frechet distance", statistic, generated, bootstrap=bootstrap, reference=len(real), floor=floor)
+    return scored(
+        "Frechet distance", statistic, generated, bootstrap=bootstrap, reference=len(real), floor=floor, bounds=POSITIVE
+    )
 
 
 class _Reference:

@@ -14,7 +14,7 @@ from limner.core import check
 from limner.evaluate.bootstrap import USUAL, Bootstrap
 from limner.evaluate.features import Features, comparable, enough
 from limner.evaluate.metrics.neighbours import chunks, nearest_others
-from limner.evaluate.score import Score, averaged, scored, share
+from limner.evaluate.score import POSITIVE, SHARE, Score, averaged, scored, share
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +40,14 @@ def manifold(generated: Features, real: Features, *, k: int = 5, bootstrap: Boot
     balls, among = _Balls(real.double, generated.double, k), len(real)
 
     def reached(name: str, inside: Tensor) -> Score:
-        return scored(name, lambda counts: _reached(inside, counts), generated, bootstrap=bootstrap, reference=among)
+        return scored(
+            name, lambda counts: _reached(inside, counts), generated, bootstrap=bootstrap, reference=among, bounds=SHARE
+        )
 
     return Manifold(
         precision=share("precision", balls.around > 0, generated, bootstrap=bootstrap, reference=among),
         recall=reached("recall", balls.in_generated),
-        density=averaged("density", balls.around / k, generated, bootstrap=bootstrap, reference=among),
+        density=averaged("density", balls.around / k, generated, bootstrap=bootstrap, reference=among, bounds=POSITIVE),
         coverage=reached("coverage", balls.in_real),
     )
 

@@ -42,6 +42,9 @@ class Accuracy:
         """Of 95 %."""
         return wilson(sum(self.answers.values()), self.n)
 
+    def to_json(self) -> dict[str, Any]:
+        return {"metric": self.name, "value": self.value, "interval95": list(self.interval), "n": self.n}
+
     def less(self, other: Accuracy) -> Difference:
         """InputError unless both were asked the same."""
         check(self.answers.keys() == other.answers.keys(), f"{self.name}: a paired difference wants the same captions")

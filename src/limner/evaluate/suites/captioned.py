@@ -138,7 +138,8 @@ def _count(order: Order, captioned: int) -> int:
     here = f"{order.data}: the validation split has {captioned} pictures with captions"
     check(
         captioned >= 2 * FEWEST,
-        f"{here}; the metrics need {2 * FEWEST}: {FEWEST} to draw for, and {FEWEST} to measure against",
+        f"{here}; the metrics need {2 * FEWEST}: {FEWEST} to draw for, and {FEWEST} to measure against; put more into "
+        "validation/, or give more pictures, of which 5 % are held out",
     )
     count = min(captioned // 2, MOST) if order.count is None else order.count
     check(count >= FEWEST, f"{count} captions to draw for: the metrics need {FEWEST} or more")

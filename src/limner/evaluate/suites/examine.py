@@ -52,7 +52,7 @@ def examine(
     A picture depends on its seed alone, whichever process draws it. With one process, or where there is a GPU, all is
     done in this one.
     """
-    processes = processes or (1 if torch.cuda.is_available() else os.cpu_count() or 1)
+    processes = processes or (1 if torch.cuda.is_available() else len(os.sched_getaffinity(0)))
     batches = [items[start : start + BATCH] for start in range(0, len(items), BATCH)]
     if min(processes, len(batches)) == 1:
         pipeline = Pipeline.from_pretrained(model)

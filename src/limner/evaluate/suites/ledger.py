@@ -17,6 +17,8 @@ from limner.evaluate.suites.tasks import Item
 from limner.provenance import save_picture
 from limner.store import atomic_write
 
+NOTE = "examination.json"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
@@ -58,16 +60,10 @@ class Ledger:
     @staticmethod
     def open(folder: Path, about: About) -> Ledger:
         """A new one, or the one that is there; InputError where that is of something else."""
-        ledger, note = Ledger(folder, about), folder / "examination.json"
+        ledger, note = Ledger(folder, about), folder / NOTE
         if note.exists():
-            before = _about(note)
-            for name, value in unparse(about).items():
-                old = unparse(before)[name]
-                check(
-                    old == value,
-                    f"{folder} holds an examination with {name} = {old!r}, not {value!r}; choose another --out",
-                )
-            ledger.outcomes = {one.key: one for one in ledger._read()}
+            Ledger.check_alike(folder, **unparse(about))
+            ledger.outcomes = {one.key: one for one in ledger._read() if (folder / one.picture).exists()}
         else:
             check(
                 not folder.exists() or not any(folder.iterdir()),
@@ -76,6 +72,19 @@ class Ledger:
             folder.mkdir(parents=True, exist_ok=True)
             atomic_write(note, json.dumps(unparse(about), ensure_ascii=False, indent=1).encode())
         return ledger
+
+    @staticmethod
+    def check_alike(folder: Path, **wanted: Any) -> None:
+        """InputError if `folder` holds an examination in which any of these (see `About`) is another."""
+        if not (folder / NOTE).exists():
+            return
+        before = unparse(_about(folder / NOTE))
+        for name, value in wanted.items():
+            old = before[name]
+            check(
+                old == value,
+                f"{folder} holds an examination with {name} = {old!r}, not {value!r}; choose another --out",
+            )
 
     def undone(self, items: Sequence[Item]) -> list[Item]:
         return [item for item in items if _key(item.task, item.split, item.seed, item.knobs) not in self.outcomes]
@@ -118,10 +127,10 @@ class Ledger:
         whole = text[: text.rfind(b"\n") + 1]
         if len(whole) < len(text):
             os.truncate(self._lines, len(whole))
-        for number, line in enumerate(whole.decode().splitlines(), 1):
+        for number, line in enumerate(whole.splitlines(), 1):
             try:
                 yield parse(Outcome, json.loads(line), f"{self._lines}:{number}")
-            except json.JSONDecodeError:
+            except (json.JSONDecodeError, UnicodeDecodeError):
                 raise InputError(f"{self._lines}:{number}: this is no JSON; remove the line") from None
 
 

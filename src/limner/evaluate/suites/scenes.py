@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from PIL import Image
-
 from limner.core import unparse
 from limner.data.people.preview import sheet
-from limner.data.scenes import Scenes
-from limner.evaluate.bootstrap import USUAL
 from limner.evaluate.extractors import RandomNetwork
-from limner.evaluate.features import Extractor, Features, extract
+from limner.evaluate.features import Extractor
 from limner.evaluate.intervals import difference_of_independent
 from limner.evaluate.report import Report, Section
-from limner.evaluate.score import Score
-from limner.evaluate.suites import baselines
+from limner.evaluate.suites import baselines, likeness
 from limner.evaluate.suites.accuracy import Accuracies, Accuracy, percent
+from limner.evaluate.suites.cells import TILE, baseline, points, tile, title
 from limner.evaluate.suites.examine import examine
 from limner.evaluate.suites.ledger import About, Ledger, Outcome
-from limner.evaluate.suites.measures import diversity, fidelity
-from limner.evaluate.suites.real import signed
-from limner.evaluate.suites.tasks import GENEVAL, SPLITS, TASKS, Item, examination, items
+from limner.evaluate.suites.likeness import Likeness
+from limner.evaluate.suites.tasks import SPLITS, TASKS, Item, examination, items
 from limner.pipeline import Pipeline
 
 SWEEPS: Mapping[str, tuple[float, ...]] = {"guidance": (1.0, 2.0, 4.0, 8.0), "steps": (4, 8, 16, 32)}
@@ -35,7 +28,6 @@ SWEPT = ("single", "two", "colour")  # the tasks, of captions of seen combinatio
 SWEEP_SHARE = 12  # one in so many of the captions of a task
 SWEPT_SHOWN = 2  # of each of these tasks
 SHOWN, EXTREMES = 24, 12  # pictures at random, and of the best and of the worst
-TILE = 128
 
 
 def about(pipeline: Pipeline, *, count: int, seed: int, knobs: Mapping[str, Any]) -> About:
@@ -49,7 +41,7 @@ def about(pipeline: Pipeline, *, count: int, seed: int, knobs: Mapping[str, Any]
 
 def sweeps(pipeline: Pipeline, *, count: int, seed: int) -> list[Item]:
     """The items of the sweeps over the knobs that the model has."""
-    few = max(4, count // SWEEP_SHARE)
+    few = max(2, count // SWEEP_SHARE)
     fields = {field.name for field in dataclasses.fields(pipeline.family.Knobs)}
     return [
         replace(item, knobs={knob: value})
@@ -93,7 +85,7 @@ def report(ledger: Ledger, extractors: Sequence[Extractor] = ()) -> Report:
     """`extractors` beside our own, which needs no file."""
     outcomes, note = ledger.usual(), ledger.about
     shares = {split: Accuracies.of(outcomes, split) for split in SPLITS}
-    near = list(nearness(ledger, [RandomNetwork(), *extractors]))
+    near = list(likeness.likeness([ledger], [RandomNetwork(), *extractors]))
     sweeps = [section for knob in SWEEPS for section in _sweep(ledger, knob)]
     knobs = ", ".join(f"{name} {value}" for name, value in note.knobs.items())
     return Report(
@@ -109,11 +101,12 @@ def report(ledger: Ledger, extractors: Sequence[Extractor] = ()) -> Report:
                        for split in SPLITS} for task in TASKS
             },
             "fidelity": [
-                {"model": one.to_json(), "real": other.to_json()}
-                for drawn, real in near
-                for one, other in zip(drawn, real, strict=True)
+                {"model": score.to_json(), "real": real.to_json()}
+                for one in near for score, real in zip(one.examined[0], one.real, strict=True)
             ],
-            "sweeps": [unparse(one) for one in ledger.outcomes.values() if one.knobs],
+            "sweeps": {knob: [
+                {"value": value, **Accuracy.of(knob, found).to_json()} for value, found in _swept(ledger, knob).items()
+            ] for knob in SWEEPS},
         },
     )  # fmt: skip
 
@@ -123,7 +116,7 @@ def _accuracy(shares: Mapping[str, Accuracies]) -> Section:
     rows = []
     for task, score in seen.items():
         low, high = difference_of_independent(score.value, score.interval, unseen[task].value, unseen[task].interval)
-        gap = f"{100 * (score.value - unseen[task].value):+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+        gap = points(score.value - unseen[task].value, (low, high))
         rows.append([title(task), str(score.n), percent(score), percent(unseen[task]), gap, *baseline(task, SPLITS)])
     columns = ["% right", "n of each", "seen", "unseen", "seen less unseen", *baselines.BASELINES.values()]
     text = (
@@ -134,71 +127,18 @@ def _accuracy(shares: Mapping[str, Accuracies]) -> Section:
     return Section("What was asked, and drawn", text, columns, rows)
 
 
-def title(task: str) -> str:
-    return TASKS[task].title if task in TASKS else f"mean of the first {len(GENEVAL)}"
-
-
-def baseline(task: str, splits: Sequence[str]) -> list[str]:
-    """What each of the baselines has in percent, of the splits together."""
-    tasks = [task] if task in TASKS else list(GENEVAL)
-    shares = []
-    for name in baselines.BASELINES:
-        found = [baselines.tally(one, split, name) for one in tasks for split in splits]
-        shares.append(sum(one.right for one in found) / sum(one.trials for one in found))
-    return [f"{100 * share:.1f}" for share in shares]
-
-
-Pair = tuple[list[Score], list[Score]]  # of the model's pictures, and of real ones
-
-
-def nearness(ledger: Ledger, extractors: Sequence[Extractor]) -> Iterator[Pair]:
-    """The model's pictures, and real ones of the same captions, each against real ones of other captions."""
-    note, scenes, outcomes = ledger.about, Scenes(SPLITS[0]), ledger.usual()
-    same, others = (examination(note.count, seed=seed) for seed in (note.seed, note.seed + 1))
-    prompts, seeds = [one.caption for one in outcomes], [one.seed for one in outcomes]
-    for extractor in extractors:
-        reference = _seen_by(
-            extractor, (scenes.render(one.truth) for one in others), [one.truth.caption for one in others]
-        )
-        drawn = _seen_by(extractor, map(ledger.picture, outcomes), prompts, seeds)
-        real = _seen_by(extractor, (scenes.render(one.truth) for one in same), [one.truth.caption for one in same])
-        yield _measured(drawn, reference), _measured(real, reference)
-
-
-def _measured(found: Features, reference: Features) -> list[Score]:
-    cells = [*fidelity(reference, USUAL)(found), *diversity(USUAL)(found)]
-    return [cell for cell in cells if isinstance(cell, Score)]
-
-
-def _seen_by(
-    extractor: Extractor, pictures: Iterable[Image.Image], captions: Sequence[str], seeds: Sequence[int] = ()
-) -> Features:
-    tensors = (signed(torch.from_numpy(np.array(picture)).permute(2, 0, 1)) for picture in pictures)
-    return extract(extractor, tensors, prompts=captions, seeds=seeds)
-
-
-def _nearness(who: str, near: Sequence[Pair]) -> Section:
-    rows = []
-    for drawn, real in near:
-        for one, other in zip(drawn, real, strict=True):
-            floor = "" if one.floor is None else f"{one.floor:.4g}"
-            rows.append([one.metric, number(one), number(other), floor, str(one.n), str(one.extractor)])
-    columns = ["", who, "real pictures", "noise floor", "n", "extractor"]
+def _nearness(who: str, near: Sequence[Likeness]) -> Section:
     text = "Against real pictures of as many other captions. How to read each metric is in docs/metrics.md."
-    return Section("How near to real pictures", text, columns, rows)
-
-
-def number(score: Score) -> str:
-    low, high = score.interval
-    return f"{score.value:.4g} ({low:.4g} to {high:.4g})"
+    rows = [row for one in near for row in one.rows()]
+    return Section("How near to real pictures", text, likeness.columns([who]), rows)
 
 
 def _galleries(ledger: Ledger, outcomes: Sequence[Outcome]) -> Iterator[Section]:
-    every = max(1, len(outcomes) // SHOWN)
+    shown_at_random = [outcomes[place * len(outcomes) // SHOWN] for place in range(min(SHOWN, len(outcomes)))]
     ranked = sorted((one for one in outcomes if one.task not in ("background", "longer")), key=lambda one: -one.fit)
     right, wrong = ([one for one in ranked if one.right is answer] for answer in (True, False))
     shown = {
-        "At random": ("", outcomes[::every][:SHOWN]),
+        "At random": ("As many of each task.", shown_at_random),
         "The best": ("Right, and explained best by the artwork that was asked for.", right[:EXTREMES]),
         "The worst": ("Wrong, and explained least by it.", wrong[-EXTREMES:]),
     }
@@ -209,15 +149,12 @@ def _galleries(ledger: Ledger, outcomes: Sequence[Outcome]) -> Iterator[Section]
 
 
 def _sweep(ledger: Ledger, knob: str) -> Iterator[Section]:
-    swept = [one for one in ledger.outcomes.values() if knob in one.knobs]
-    values = sorted({one.knobs[knob] for one in swept})
-    if not values:
+    groups = _swept(ledger, knob)
+    if not groups:
         return
-    groups = {
-        value: sorted((one for one in swept if one.knobs[knob] == value), key=lambda one: one.key) for value in values
-    }
+    first, *_ = groups.values()
     rows = [[f"{value:g}", str(len(found)), percent(Accuracy.of(knob, found))] for value, found in groups.items()]
-    shown = [place for task in SWEPT for place in _places(groups[values[0]], task)[:SWEPT_SHOWN]]
+    shown = [place for task in SWEPT for place in _places(first, task)[:SWEPT_SHOWN]]
     tiles = [
         (tile(ledger.picture(found[place])), f"{knob} {value:g}: {found[place].caption}")
         for place in shown
@@ -229,13 +166,18 @@ def _sweep(ledger: Ledger, knob: str) -> Iterator[Section]:
         text,
         [knob, "n", "% right"],
         rows,
-        {f"{knob} from left to right": sheet(tiles, TILE, len(values))},
+        {f"{knob} from left to right": sheet(tiles, TILE, len(groups))},
     )
+
+
+def _swept(ledger: Ledger, knob: str) -> dict[float, list[Outcome]]:
+    """By value, in the order of the captions."""
+    swept = sorted((one for one in ledger.outcomes.values() if knob in one.knobs), key=lambda one: one.key)
+    return {
+        value: [one for one in swept if one.knobs[knob] == value]
+        for value in sorted({one.knobs[knob] for one in swept})
+    }
 
 
 def _places(outcomes: Sequence[Outcome], task: str) -> list[int]:
     return [place for place, one in enumerate(outcomes) if one.task == task]
-
-
-def tile(picture: Image.Image) -> Image.Image:
-    return picture if picture.size == (TILE, TILE) else picture.resize((TILE, TILE), Image.Resampling.NEAREST)

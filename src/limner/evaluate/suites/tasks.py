@@ -38,16 +38,20 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Scenes of `mix` that `fits`, said `beyond` what training shows where there is such a function."""
+    """Scenes of `mix` that `fits`, said `beyond` what training shows where there is such a function.
+
+    `apart` is added to the seed, so that no scene is asked for in two tasks.
+    """
 
     title: str
     mix: Mapping[str, float]
     fits: Fits = lambda truth: True
     beyond: Beyond | None = None
+    apart: int = 0
 
     def truths(self, split: str, seed: int) -> Iterator[Truth]:
         """Endless, and a pure function of (split, seed)."""
-        scenes = Scenes(split, seed=seed, mix=self.mix)
+        scenes = Scenes(split, seed=seed + self.apart, mix=self.mix)
         for index in itertools.count():
             truth = scenes.truth(index)
             if self.fits(truth):
@@ -70,13 +74,13 @@ TASKS: Mapping[str, Task] = {
     "count": Task("count", {"count": 1.0}),
     "colour": Task("colour of a shape", {"shape": 1.0}),
     "position": Task("position", {"relation": 1.0}, lambda truth: truth.relation in DIRECTIONS),
-    "attribution": Task("colours of two shapes", {"two": 1.0}, _two_shapes),
+    "attribution": Task("colours of two shapes", {"two": 1.0}, _two_shapes, apart=3_000_000),
     "relation": Task("other relations", {"relation": 1.0}, lambda truth: truth.relation not in DIRECTIONS),
-    "background": Task("background", {"single": 1.0}, lambda truth: truth.ground.said),
+    "background": Task("background", {"single": 1.0}, lambda truth: truth.ground.said, apart=1_000_000),
     "longer": Task("five things", {"many": 1.0}, beyond=lengthened),
     "paraphrase": Task(
         "paraphrases", {"single": 0.4, "relation": 0.4, "count": 0.2}, lambda truth: truth.relation != "corners",
-        _paraphrased,
+        _paraphrased, apart=2_000_000,
     ),
     "language": Task("other languages", {"language": 1.0}),
 }  # fmt: skip

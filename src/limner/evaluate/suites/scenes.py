@@ -25,7 +25,7 @@ from limner.pipeline import Pipeline
 
 SWEEPS: Mapping[str, tuple[float, ...]] = {"guidance": (1.0, 2.0, 4.0, 8.0), "steps": (4, 8, 16, 32)}
 SWEPT = ("single", "two", "colour")  # the tasks, of captions of seen combinations
-SWEEP_SHARE = 12  # one in so many of the captions of a task
+SWEEP_SHARE = 25  # one in so many of the captions of a task
 SWEPT_SHOWN = 2  # of each of these tasks
 SHOWN, EXTREMES = 24, 12  # pictures at random, and of the best and of the worst
 

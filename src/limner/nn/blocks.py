@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from limner.nn.attention import attend
+
 FEW = 8  # rows of a product
 Turn = tuple[Tensor, Tensor]  # cosines and sines, (N, D / 2) for all alike or (B, 1, N, D / 2)
 
@@ -37,7 +39,7 @@ class ParallelBlock(nn.Module):
         query, key, value, gated = self.project(x, turn=turn)
         if memory is not None:
             key, value = torch.cat([key, memory[0]], dim=2), torch.cat([value, memory[1]], dim=2)
-        return self.join(x, F.scaled_dot_product_attention(query, key, value, attn_mask=mask), gated)
+        return self.join(x, attend(query, key, value, mask=mask), gated)
 
     # The two halves of it, for those who look after keys and values themselves.
 

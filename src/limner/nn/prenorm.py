@@ -15,6 +15,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from limner.core import check
+from limner.nn.attention import attend
 
 Activation = Literal["gelu", "quick_gelu"]
 
@@ -60,7 +61,7 @@ class PreNormBlock(nn.Module):
         """(B, N, W) to the same; `mask` for (B, H, N, N), True where seen."""
         qkv = self.into(self.norm1(x))
         query, key, value = rearrange(qkv, "B N (three H D) -> three B H N D", three=3, H=self.heads)
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        attended = attend(query, key, value, mask=mask)
         x = x + self.out(rearrange(attended, "B H N D -> B N (H D)"))
         out: Tensor = x + self.down(self.activation(self.up(self.norm2(x))))
         return out

@@ -24,7 +24,7 @@ def main() -> None:
         picture = str(Path(folder) / "stop.png")
         commands = {
             "import torch": [sys.executable, "-c", "import torch"],
-            "limner draw": [sys.executable, "-m", "limner.cli.main", "draw", "a stop sign", "-o", picture],
+            "limner draw": [sys.executable, "-m", "limner", "draw", "a stop sign", "-o", picture],
         }
         seconds: dict[str, list[float]] = {name: [] for name in commands}
         memory: dict[str, float] = {}

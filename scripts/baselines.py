@@ -17,8 +17,8 @@ from multiprocessing import get_context
 import torch
 from rich.progress import track
 
-from limner.evaluate.suites.baselines import BASELINES, PACK, Training, answers
-from limner.evaluate.suites.tasks import SPLITS, TASKS, items
+from limner.evaluate.suites.scenes.baselines import BASELINES, PACK, Training, answers
+from limner.evaluate.suites.scenes.tasks import SPLITS, TASKS, items
 
 
 @lru_cache(1)

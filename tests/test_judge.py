@@ -66,8 +66,6 @@ def test_what_draws_is_no_judge_and_a_judge_does_not_draw(painter: Painter, clip
 
 def test_without_a_name_it_is_the_shipped_one(clip: CLIP, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "SHIPPED", tmp_path)
-    with pytest.raises(InputError, match=r"limner train recipes/clip-scenes\.toml.*--judge runs/clip-scenes"):
-        find_judge()
     families.save(tmp_path / pipeline.JUDGE, clip)
     assert find_judge().name == pipeline.JUDGE
 

@@ -86,12 +86,7 @@ def find_model(name: str | Path) -> Path:
 
 
 def find_judge(name: str | Path | None = None) -> Judge:
-    """A CLIP by the name or path that `find_model` takes; without one the shipped CLIP, if there is one."""
-    if name is None and JUDGE not in shipped():
-        raise InputError(
-            "no judge comes with this version; train one (limner train recipes/clip-scenes.toml) "
-            "and name it, as in --judge runs/clip-scenes"
-        )
+    """A CLIP by the name or path that `find_model` takes; without one the shipped CLIP, which knows scenes."""
     folder = find_model(name or JUDGE)
     return Judge.load(folder, name=name_of(folder))
 

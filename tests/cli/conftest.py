@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.examinations import two_tasks
 from tests.painter import Painter, painter
 
 from limner import families, pipeline
 from limner.cli.main import main
 
-__all__ = ["painter"]
+__all__ = ["painter", "two_tasks"]
 
 
 @dataclass(frozen=True)

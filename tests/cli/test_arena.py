@@ -177,7 +177,7 @@ def test_models_draw_first_where_that_is_asked_for(run, home, monkeypatch, paint
 
 
 def test_a_real_process_serves_until_it_is_told_to_stop(desk):
-    command = [sys.executable, "-m", "limner.cli.main", "arena", "anne", "beth", "--port", "0"]
+    command = [sys.executable, "-m", "limner", "arena", "anne", "beth", "--port", "0"]
     places = [str(Path(limner.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
     with subprocess.Popen(

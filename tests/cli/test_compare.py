@@ -9,11 +9,10 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from limner.cli import comparing
-from limner.cli.comparing import Budget
+from limner.cli import entries as entering
+from limner.cli import trainings
+from limner.cli.entries import Budget
 from limner.core import InputError
-from limner.evaluate import comparison
-from limner.evaluate.suites import scenes, tasks
 from limner.train import machine
 
 RECIPE = """
@@ -34,13 +33,9 @@ checkpoint_every = 0.0
 
 
 @pytest.fixture
-def recipes(tmp_path, monkeypatch):
-    few = {name: tasks.TASKS[name] for name in ("single", "background")}
-    for module in (tasks, scenes, comparison):
-        monkeypatch.setattr(module, "TASKS", few)
-    monkeypatch.setattr("limner.evaluate.suites.accuracy.TASKS", few)
+def recipes(tmp_path, monkeypatch, two_tasks):
     monkeypatch.setattr(machine, "prepare", lambda: None)
-    monkeypatch.setattr(comparing, "PATIENCE", 0.05)
+    monkeypatch.setattr(trainings, "PATIENCE", 0.05)
     monkeypatch.chdir(tmp_path)
     for name, width in (("small", 8), ("large", 16)):
         (tmp_path / f"{name}.toml").write_text(RECIPE.format(width=width))
@@ -86,7 +81,7 @@ def test_a_training_that_was_stopped_goes_on(run, recipes, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(comparing, "_check_ended_well", interrupted)
+        patch.setattr(trainings, "_check_ended_well", interrupted)
         assert run(*command, "--budget", "16img").code == 130
     assert not (recipes / "out" / "large").exists()
     result = run(*command, "--budget", "16img")
@@ -105,7 +100,7 @@ def test_a_budget_by_the_clock_and_by_operations():
 
 
 def ordered(folder, **changes):
-    usual = comparing.Order(
+    usual = entering.Order(
         entries=(), budget=Budget("images", 8), jobs=1, n=4, seed=0, changes=(), judge=None, extractors=(),
         out=folder / "out",
     )  # fmt: skip
@@ -116,17 +111,17 @@ def test_all_are_trained_on_the_data_of_the_first(recipes, capsys):
     (recipes / "own.toml").write_text(RECIPE.format(width=8) + "seed = 3\n[data]\nseed = 5\nmix = {single = 1.0}\n")
     entries = (recipes / "small.toml", recipes / "own.toml")
     order = ordered(recipes, entries=entries)
-    small, own = comparing._entries(order, Console(stderr=True, soft_wrap=True))
+    small, own = entering.entries_of(order, Console(stderr=True, soft_wrap=True))
     assert (own.recipe.data, own.recipe.train.seed) == (small.recipe.data, small.recipe.train.seed)
     assert "own.toml: it has data of its own, and is trained on those of small" in capsys.readouterr().err
-    own, small = comparing._entries(replace(order, entries=entries[::-1]), Console(stderr=True, soft_wrap=True))
+    own, small = entering.entries_of(replace(order, entries=entries[::-1]), Console(stderr=True, soft_wrap=True))
     assert small.recipe.data.mix == {"single": 1.0}
     assert (small.recipe.data.seed, small.recipe.train.seed) == (5, 3)
 
 
 def test_operations_are_turned_into_images(recipes):
     orders = [ordered(recipes, budget=Budget("flops", amount)) for amount in (1e10, 2e10)]
-    counts = [comparing._entry(recipes / "small.toml", order).recipe.train.images for order in orders]
+    counts = [entering._entry(recipes / "small.toml", order).recipe.train.images for order in orders]
     assert counts[1] == pytest.approx(2 * counts[0], rel=0.02)
 
 

@@ -8,17 +8,16 @@ import torch
 from safetensors.torch import save_file
 from tests.folders import captioned, listed
 
-from limner.evaluate.suites import examine, scenes, tasks
+from limner import families, pipeline
+from limner.evaluate.suites.scenes import answers, suite
+from limner.families.clip import CLIP
 
 
-def test_a_report_of_a_model(run, home, monkeypatch):
-    few = {name: tasks.TASKS[name] for name in ("single", "background")}
-    for module in (tasks, scenes):
-        monkeypatch.setattr(module, "TASKS", few)
-    monkeypatch.setattr("limner.evaluate.suites.accuracy.TASKS", few)
-    monkeypatch.setattr(scenes, "SWEEPS", {})
+def test_a_report_of_a_model(run, home, two_tasks, tokenizer, monkeypatch):
+    monkeypatch.setattr(suite, "SWEEPS", {})
+    families.save(pipeline.SHIPPED / pipeline.JUDGE, CLIP(CLIP.presets["tiny"], tokenizer))
     monkeypatch.setattr(
-        examine.os, "sched_getaffinity", lambda process: {0}
+        answers.os, "sched_getaffinity", lambda process: {0}
     )  # the painter is known to this process alone
     result = run("eval", "--n", 4, "--set", "steps=1")
     assert result.code == 0, result.err

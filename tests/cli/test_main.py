@@ -147,7 +147,7 @@ def test_drawing_imports_no_compiler_and_no_library_of_others_work(flow, tmp_pat
 def test_a_real_process_fails_in_one_line(flow, tmp_path):
     weights = flow / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
-    result = started("-m", "limner.cli.main", "draw", "x", "--model", flow, folder=tmp_path)
+    result = started("-m", "limner", "draw", "x", "--model", flow, folder=tmp_path)
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.startswith(f"limner: {weights} is truncated: it has 1,000 bytes of ")
     assert result.stderr.count("\n") == 1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from limner.data.scenes import Scenes
-from limner.evaluate.suites.nearest_captions import NearestCaptions, words
+from limner.evaluate.suites.captions.nearest_captions import NearestCaptions, words
 
 text = pytest.importorskip("sklearn.feature_extraction.text")
 

@@ -104,7 +104,7 @@ class Process:
     def start(self) -> None:
         places = [str(Path(limner.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "limner.cli.main", "arena", *self._runs, "--port", str(self.port)],
+            [sys.executable, "-m", "limner", "arena", *self._runs, "--port", str(self.port)],
             cwd=self.folder, stdout=subprocess.PIPE, text=True,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))},
         )  # fmt: skip

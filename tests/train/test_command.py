@@ -187,7 +187,7 @@ def test_the_real_process_stops_well_when_asked(command: list[str], tmp_path: Pa
     """With the allocator and the threads set, as a user has it."""
     out = tmp_path / "run"
     process = subprocess.Popen(
-        [sys.executable, "-m", "limner.cli.main", *command, "--out", str(out),
+        [sys.executable, "-m", "limner", *command, "--out", str(out),
          "--set", "train.images=1000000", "--set", "train.validate_every=1000000"],
         stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip

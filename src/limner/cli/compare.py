@@ -17,7 +17,9 @@ def compare(
     n: Annotated[int, typer.Option("--n", min=4, help="How many captions of each task.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="Of the captions, and the first picture's.")] = 0,
     set_: Annotated[list[str] | None, typer.Option("--set", help="table.key=value, for every recipe.")] = None,
-    judge: Annotated[str | None, typer.Option(help="A CLIP: a model's name or folder.")] = None,
+    judge: Annotated[
+        str | None, typer.Option(help="A CLIP: a model's name or folder; if not given, the shipped one.")
+    ] = None,
     extractor: Annotated[
         list[str] | None, typer.Option(help="KIND=FILE, with inception, inception-clean or dinov2; may be repeated.")
     ] = None,
@@ -28,9 +30,10 @@ def compare(
     Stop it when you like: the same command goes on.
     """
     from limner.cli import comparing
+    from limner.cli.entries import Budget, Order
 
-    order = comparing.Order(
-        entries=tuple(entries), budget=None if budget is None else comparing.Budget.parse(budget), jobs=jobs, n=n,
+    order = Order(
+        entries=tuple(entries), budget=None if budget is None else Budget.parse(budget), jobs=jobs, n=n,
         seed=seed, changes=tuple(set_ or ()), judge=judge, extractors=tuple(extractor or ()), out=out,
     )  # fmt: skip
     comparing.show(order)

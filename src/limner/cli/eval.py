@@ -24,7 +24,9 @@ def evaluate(
     n: Annotated[int | None, typer.Option("--n", min=4, help="How many captions, of each task of the scenes.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the captions, and the first picture's.")] = 0,
     set_: Annotated[list[str] | None, typer.Option("--set", help="knob=value; may be repeated.")] = None,
-    judge: Annotated[str | None, typer.Option(help="A CLIP: a model's name or folder.")] = None,
+    judge: Annotated[
+        str | None, typer.Option(help="A CLIP: a model's name or folder. On scenes, the shipped one.")
+    ] = None,
     extractor: Annotated[
         list[str] | None, typer.Option(help="KIND=FILE, with inception, inception-clean or dinov2; may be repeated.")
     ] = None,

@@ -16,7 +16,8 @@ from limner.core import InputError, check, nearest
 from limner.evaluate.extractors import CLEAN, DINOv2, DualEncoder, ImageEncoder, Inception
 from limner.evaluate.features import Extractor
 from limner.evaluate.suites import captions, layouts, scenes
-from limner.pipeline import DEFAULT, Pipeline, find_judge, find_model, name_of
+from limner.evaluate.suites.captions.examination import WHAT
+from limner.pipeline import DEFAULT, JUDGE, Pipeline, find_judge, find_model, name_of
 
 EVALUATIONS = Path("evaluations")
 SCENES, CAPTIONS = "scenes", "captions"
@@ -62,19 +63,24 @@ class Order:
 
 def show(order: Order) -> None:
     console = Console(stderr=True, soft_wrap=True, highlight=False)
+    try:
+        _show(order, console)
+    except KeyboardInterrupt:
+        console.print("All that is drawn is kept: the same command goes on")
+        raise
+
+
+def _show(order: Order, console: Console) -> None:
     if order.prompts is not None:
         folder = _drawn(order, order.prompts, console)
         Console().print(f"The pictures: {folder}", soft_wrap=True, highlight=False)
         return
-    extractors = handed_in(order.extractors, order.judge)
-    folder = (
-        _on_captions(order, order.data, extractors, console) if order.data else _on_scenes(order, extractors, console)
-    )
+    folder = _on_captions(order, order.data, console) if order.data else _on_scenes(order, console)
     Console().print(f"The report: {folder / 'report.html'} (and .md, .json)", soft_wrap=True, highlight=False)
 
 
-def _on_scenes(order: Order, extractors: list[Extractor], console: Console) -> Path:
-    folder = order.folder()
+def _on_scenes(order: Order, console: Console) -> Path:
+    folder, extractors = order.folder(), handed_in(order.extractors, order.judge or JUDGE)
     with watching(console) as watch:
         ledger = scenes.run(
             order.named, folder, count=order.n or TASKWISE, seed=order.seed, knobs=order.knobs,
@@ -85,8 +91,8 @@ def _on_scenes(order: Order, extractors: list[Extractor], console: Console) -> P
     return folder
 
 
-def _on_captions(order: Order, data: Path, extractors: list[Extractor], console: Console) -> Path:
-    folder = order.folder("-captions")
+def _on_captions(order: Order, data: Path, console: Console) -> Path:
+    folder, extractors = order.folder("-captions"), handed_in(order.extractors, order.judge)
     _check_free(folder)
     pipeline = Pipeline.from_pretrained(order.named)
     clip = next((one for one in extractors if isinstance(one, DualEncoder)), None)
@@ -94,15 +100,15 @@ def _on_captions(order: Order, data: Path, extractors: list[Extractor], console:
     with watching(console) as watch:
         report = captions.captions(
             pipeline, data, count=order.n, seed=order.seed, knobs=order.knobs, extractors=others, clip=clip,
-            watch=watch.stage,
+            folder=folder, watch=watch.stage,
         )  # fmt: skip
     report.write(folder)
     return folder
 
 
 def _check_free(folder: Path) -> None:
-    """What is measured on captions is not gone on with, and nobody's report is written over."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    """It may hold the pictures of one that was stopped, and nothing else: nobody's report is written over."""
+    if folder.exists() and (not folder.is_dir() or {one.name for one in folder.iterdir()} - set(WHAT)):
         raise InputError(f"{folder} is there already and holds something; name a new folder by --out")
 
 

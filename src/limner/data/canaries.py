@@ -98,6 +98,7 @@ def plant(
 
     A pure function of all but `folder`, which is there, whole, or not at all. InputError if it holds anything.
     """
+    check(size >= CELLS, f"pictures of {size} x {size}: a canary is {CELLS} x {CELLS} colours; give {CELLS} or more")
     check(pictures >= FEWEST, f"{pictures} pictures: a copy is told by its {FEWEST} neighbours; give {FEWEST} or more")
     check(each >= 1, f"{each} canaries for each number of copies: give 1 or more")
     check(held_out >= 1, f"{held_out} pictures held out: give 1 or more")

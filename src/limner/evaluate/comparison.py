@@ -9,16 +9,14 @@ from dataclasses import dataclass
 from limner.core import unparse
 from limner.data.people.preview import sheet
 from limner.data.scenes import Scenes
-from limner.evaluate.extractors import RandomNetwork
 from limner.evaluate.features import Extractor
 from limner.evaluate.report import Report, Section
-from limner.evaluate.suites import likeness
-from limner.evaluate.suites.accuracy import OVERALL, Accuracies, percent
-from limner.evaluate.suites.baselines import BASELINES
-from limner.evaluate.suites.cells import TILE, baseline, points, tile, title
-from limner.evaluate.suites.ledger import Ledger
-from limner.evaluate.suites.likeness import Likeness
-from limner.evaluate.suites.tasks import SPLITS, TASKS, Item, examination
+from limner.evaluate.suites.scenes.accuracy import OVERALL, Accuracies, percent
+from limner.evaluate.suites.scenes.baselines import BASELINES
+from limner.evaluate.suites.scenes.cells import TILE, baseline, points, tile, title
+from limner.evaluate.suites.scenes.ledger import Ledger
+from limner.evaluate.suites.scenes.measured import numbers
+from limner.evaluate.suites.scenes.tasks import SPLITS, TASKS, Item, examination
 
 SHOWN = ("single", "two", "colour", "position", "count", "background")  # tasks of which pictures are shown
 
@@ -49,7 +47,7 @@ def compare(contestants: Sequence[Contestant], *, setting: str, extractors: Sequ
     """`setting` says in words what each was given."""
     shares = {one.name: {split: Accuracies.of(one.ledger.usual(), split) for split in SPLITS} for one in contestants}
     ranked = sorted(contestants, key=lambda one: -shares[one.name][SPLITS[0]].overall.value)
-    near = list(likeness.likeness([one.ledger for one in ranked], [RandomNetwork(), *extractors]))
+    measured = numbers({one.name: one.ledger for one in ranked}, extractors)
     note = ranked[0].ledger.about
     return Report(
         title="Families side by side",
@@ -58,7 +56,7 @@ def compare(contestants: Sequence[Contestant], *, setting: str, extractors: Sequ
             _costs(ranked),
             *(_drawn(ranked, shares, split) for split in SPLITS),
             _differences(ranked, shares),
-            _likeness(ranked, near),
+            *measured.sections(),
             *_pictures(ranked),
         ],
         data={
@@ -66,8 +64,9 @@ def compare(contestants: Sequence[Contestant], *, setting: str, extractors: Sequ
             "contestants": [
                 {"name": one.name, "family": one.family, "cost": unparse(one.cost), "about": unparse(one.ledger.about),
                  "accuracy": [share for split in SPLITS for share in shares[one.name][split].to_json()],
-                 "fidelity": [score.to_json() for by in near for score in by.examined[place]]}
-                for place, one in enumerate(ranked)
+                 "fidelity": [score.to_json() for by in measured.likeness for score in by.of(one.name)],
+                 "alignment": [score.to_json() for by in measured.alignment for score in by.of(one.name)]}
+                for one in ranked
             ],
             "differences": [
                 {"of": one.name, "less": other.name,
@@ -118,12 +117,6 @@ def _differences(contestants: Sequence[Contestant], shares: Shares) -> Section:
         "Zou and Donner's of their mean). Where the interval holds 0 no difference is called."
     )
     return Section("Which differences are real", text, columns, rows)
-
-
-def _likeness(contestants: Sequence[Contestant], near: Sequence[Likeness]) -> Section:
-    rows = [row for one in near for row in one.rows()]
-    text = "Pictures of all tasks against as many real ones of other captions. docs/metrics.md says how to read them."
-    return Section("How near to real pictures", text, likeness.columns([one.name for one in contestants]), rows)
 
 
 def _pictures(contestants: Sequence[Contestant]) -> Iterator[Section]:

@@ -10,8 +10,8 @@ from typing import Any
 from limner.core import check, unparse
 from limner.data.scenes import Scenes
 from limner.data.scenes.truth import Truth
-from limner.evaluate.reading import Reading
 from limner.evaluate.scorer import score
+from limner.evaluate.scorer.reading import Reading
 from limner.evaluate.table import Table, Tallies, tally
 from limner.pipeline import Picture, Pipeline
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from limner.evaluate.intervals import wilson
-from limner.evaluate.reading import Reading
+from limner.evaluate.scorer.reading import Reading
 
 ROWS = {
     "single": "single thing",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from limner.evaluate.evidence import Window, blurred, cut, nearby, of_picture, of_templates
+from limner.evaluate.scorer.evidence import Window, blurred, cut, nearby, of_picture, of_templates
 
 
 def test_a_gain_is_what_the_squared_error_falls_by():

@@ -13,7 +13,7 @@ from tests.painter import painter
 
 from limner.core import InputError
 from limner.data.people import open_pictures
-from limner.evaluate.suites.layouts import lay_out, read
+from limner.evaluate.suites.layouts import lay_out, read, unfinished
 from limner.pipeline import Pipeline
 from limner.provenance import read_picture_settings
 
@@ -90,6 +90,26 @@ def test_a_plain_file_gives_a_folder_of_captioned_pictures(pipeline, tmp_path):
     found = [item.captions[0].text for item in open_pictures(tmp_path / "out", size=SIDE).items]
     assert set(found) <= set(PROMPTS)
     assert found
+
+
+def test_one_who_was_stopped_draws_only_what_is_missing(pipeline, tmp_path):
+    file, _ = geneval(tmp_path / "evaluation_metadata.jsonl")
+
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        lay_out(pipeline, file, tmp_path / "out", watch=stop)
+    assert not (tmp_path / "out").exists()
+    held = len(list(unfinished(tmp_path / "out").iterdir()))
+    assert held >= 4
+    with pytest.raises(InputError, match=r"was drawn with seed = 0, not 9; choose another --out"):
+        lay_out(pipeline, file, tmp_path / "out", seed=9)
+    pipeline.family.together.clear()
+    assert lay_out(pipeline, file, tmp_path / "out") == 12
+    assert sum(pipeline.family.together) == 3 * (12 - held)
+    assert sorted(os.listdir(tmp_path)) == ["evaluation_metadata.jsonl", "out"]
+    assert len(list((tmp_path / "out").glob("*/samples/*.png"))) == 12
 
 
 @pytest.mark.parametrize(

@@ -50,8 +50,12 @@ def preview(path: str | Path, output: str | Path, *, size: int, count: int = 24)
 
 
 def sheet(tiles: Sequence[tuple[Image.Image, str]], size: int, columns: int | None = None) -> Image.Image:
-    """Pictures of `size` x `size` in rows, about as wide as high unless it is said, on a light ground."""
-    wide = max(size, LEAST)
+    """Pictures of `size` x `size` in rows, about as wide as high unless it is said, on a light ground.
+
+    Small ones are enlarged as they are, pixel by pixel.
+    """
+    times = max(1, LEAST // size)
+    size, wide = size * times, max(size * times, LEAST)
     high = size + LINES * (TEXT + 3) + GAP
     columns = columns or max(1, min(len(tiles), round((len(tiles) * high / wide) ** 0.5 * 1.2)))
     rows = -(-len(tiles) // columns)
@@ -60,7 +64,7 @@ def sheet(tiles: Sequence[tuple[Image.Image, str]], size: int, columns: int | No
     for number, (image, caption) in enumerate(tiles):
         left = GAP + number % columns * (wide + GAP)
         top = GAP + number // columns * (high + GAP)
-        page.paste(image, (left, top))
+        page.paste(image.resize((size, size), Image.Resampling.NEAREST) if times > 1 else image, (left, top))
         for line, text in enumerate(wrapped(caption or "(no caption)", wide)):
             _write_line(draw, left, top + size + 4 + line * (TEXT + 3), text, "#202020" if caption else "#a06000")
     return page

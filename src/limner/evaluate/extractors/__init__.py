@@ -12,9 +12,9 @@ from limner.evaluate.extractors.histograms import Histograms
 from limner.evaluate.extractors.inception import Inception
 from limner.evaluate.extractors.pixels import Pixels
 from limner.evaluate.extractors.random_network import RandomNetwork
-from limner.evaluate.extractors.resize import CLEAN, PILLOW, TENSORFLOW, Resize
+from limner.evaluate.extractors.resize import CLEAN, PILLOW, TENSORFLOW, Resize, of_image, signed
 
 __all__ = [
     "CLEAN", "PILLOW", "TENSORFLOW", "DINOv2", "DualEncoder", "Histograms", "ImageEncoder", "Inception", "Pixels",
-    "RandomNetwork", "Resize",
+    "RandomNetwork", "Resize", "of_image", "signed",
 ]  # fmt: skip

@@ -32,6 +32,16 @@ def levels(images: Tensor) -> Tensor:
     return images.float().clamp(-1, 1).add(1).mul(127.5).round()
 
 
+def signed(levels: Tensor) -> Tensor:
+    """Levels from 0 to 255, of any type, to floats in [-1, 1]."""
+    return levels.to(torch.float32).div_(127.5).sub_(1.0)
+
+
+def of_image(image: Image.Image) -> Tensor:
+    """(3, H, W) in [-1, 1]."""
+    return signed(torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1))
+
+
 def _tensorflow(pictures: Tensor, side: int) -> Tensor:
     """Bilinear as TensorFlow 1 did it: place = number * in / out, no half pixels, no antialiasing."""
     top, bottom, down = (one.to(pictures.device) for one in _places(pictures.shape[2], side))

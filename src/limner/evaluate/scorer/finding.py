@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from limner.data.scenes.artwork import Thing
-from limner.evaluate.evidence import PLANES, Window, blurred, of_templates
-from limner.evaluate.layers import Layer, Layers
-from limner.evaluate.templates import templates
+from limner.evaluate.scorer.evidence import PLANES, Window, blurred, of_templates
+from limner.evaluate.scorer.layers import Layer, Layers
+from limner.evaluate.scorer.templates import templates
 
 SIDE, GRID = 128, 64
 CELL = SIDE // GRID

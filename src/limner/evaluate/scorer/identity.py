@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from limner.data.scenes.artwork import Thing
-from limner.evaluate.evidence import Window, cut, nearby
-from limner.evaluate.templates import COARSE, FINE, templates
+from limner.evaluate.scorer.evidence import Window, cut, nearby
+from limner.evaluate.scorer.templates import COARSE, FINE, templates
 
 CANDIDATES = 24  # that are looked at closely
 SLIGHT = (-0.02, 0.0, 0.02)

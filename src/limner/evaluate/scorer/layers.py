@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from limner.data.scenes.artwork import Thing
-from limner.evaluate.evidence import Window, blurred, of_picture
-from limner.evaluate.templates import templates
+from limner.evaluate.scorer.evidence import Window, blurred, of_picture
+from limner.evaluate.scorer.templates import templates
 
 Layer = tuple[Thing, Window]
 

@@ -19,13 +19,13 @@ from limner.core import InputError
 from limner.data.scenes.artwork import Thing
 from limner.data.scenes.shapes import COLOURS
 from limner.data.scenes.truth import Ground, Placed, Truth
-from limner.evaluate import relations
-from limner.evaluate.backgrounds import grounds
-from limner.evaluate.finding import Match, herd, matches
-from limner.evaluate.identity import Identity, identify
-from limner.evaluate.layers import Layers, on_canvas
-from limner.evaluate.reading import Found, Reading
-from limner.evaluate.templates import templates
+from limner.evaluate.scorer import relations
+from limner.evaluate.scorer.backgrounds import grounds
+from limner.evaluate.scorer.finding import Match, herd, matches
+from limner.evaluate.scorer.identity import Identity, identify
+from limner.evaluate.scorer.layers import Layers, on_canvas
+from limner.evaluate.scorer.reading import Found, Reading
+from limner.evaluate.scorer.templates import templates
 
 SIDE = 128
 PLACES = 8  # that are considered for each of several things,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from limner.data.scenes.truth import Placed
-from limner.evaluate.evidence import Window
+from limner.evaluate.scorer.evidence import Window
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from limner.data.scenes.artwork import Thing
 from limner.data.scenes.layout import CORNERED, PLACES
-from limner.evaluate.evidence import Window
+from limner.evaluate.scorer.evidence import Window
 
 Edges = tuple[float, float, float, float]  # left, top, right, bottom
 

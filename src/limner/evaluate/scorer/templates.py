@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from limner.data.scenes.artwork import Artwork, Thing
-from limner.evaluate.evidence import blurred, of_templates
+from limner.evaluate.scorer.evidence import blurred, of_templates
 
 FINE, COARSE = 32, 16
 BLURS = (0.0, 0.7, 1.4)  # in fine cells: a picture's lack of sharpness must not decide what it shows

@@ -7,6 +7,7 @@ github.com/TencentQQGYLab/ELLA (dpg_bench/compute_dpg_bench.py).
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -17,8 +18,10 @@ from PIL import Image
 
 from limner.core import InputError, check
 from limner.data.people.formats.listing import decoded
-from limner.pipeline import Picture, Pipeline
+from limner.evaluate.suites.drawings import Drawing, drawings
+from limner.pipeline import Pipeline
 from limner.provenance import save_picture
+from limner.store.files import replaced_folder
 
 COPIES = 4  # pictures of a prompt, for both scorers
 
@@ -29,7 +32,7 @@ class Layout(Protocol):
     @property
     def prompts(self) -> Sequence[str]: ...
 
-    def write(self, folder: Path, place: int, pictures: Sequence[Picture]) -> None:
+    def write(self, folder: Path, place: int, pictures: Sequence[Drawing]) -> None:
         """The pictures of prompt number `place`."""
         ...
 
@@ -50,7 +53,7 @@ class GenEval:
         lines = _lines(path)
         return GenEval([_prompt(line, f"{path} line {number}") for number, line in enumerate(lines, 1)], lines)
 
-    def write(self, folder: Path, place: int, pictures: Sequence[Picture]) -> None:
+    def write(self, folder: Path, place: int, pictures: Sequence[Drawing]) -> None:
         inner = folder / f"{place:05}"
         for number, picture in enumerate(pictures):
             save_picture(picture.image, inner / "samples" / f"{number:04}.png", picture.settings)
@@ -76,7 +79,7 @@ class DPGBench:
             check("." not in file.stem, f"{file}: the scorer knows pictures by what is before the first dot; rename it")
         return DPGBench([_whole(file) for file in files], [file.stem for file in files])
 
-    def write(self, folder: Path, place: int, pictures: Sequence[Picture]) -> None:
+    def write(self, folder: Path, place: int, pictures: Sequence[Drawing]) -> None:
         check(len(pictures) == COPIES, f"DPG-Bench wants {COPIES} pictures of a prompt, not {len(pictures)}")
         folder.mkdir(parents=True, exist_ok=True)
         grid([picture.image for picture in pictures]).save(folder / f"{self.names[place]}.png")
@@ -97,7 +100,7 @@ class Plain:
     def read(path: Path) -> Plain:
         return Plain(_lines(path))
 
-    def write(self, folder: Path, place: int, pictures: Sequence[Picture]) -> None:
+    def write(self, folder: Path, place: int, pictures: Sequence[Drawing]) -> None:
         rows = []
         for number, picture in enumerate(pictures):
             name = f"{place:05}-{number}.png"
@@ -132,8 +135,9 @@ def lay_out(
 ) -> int:
     """Draw `copies` pictures of each prompt, seeded one after the other from `seed`; says how many were drawn.
 
-    Those of a prompt are written as soon as all of them are done. `watch` is told how many pictures are done, and of
-    how many. InputError if `folder` holds anything: DPG-Bench's scorer would take it for a picture.
+    They are kept in `unfinished(folder)` until all are there, so that one who was stopped and comes back goes on; then
+    `folder` has them all at once. `watch` is told how many pictures are done, and of how many. InputError if `folder`
+    holds anything: DPG-Bench's scorer would take it for a picture.
     """
     layout = read(prompts)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -141,11 +145,18 @@ def lay_out(
     if isinstance(layout, DPGBench):
         check(copies == COPIES, f"{copies} pictures of a prompt: DPG-Bench's grids are of {COPIES}")
     requests = pipeline.requests(layout.prompts, copies=copies, seeds=seed, knobs=knobs)
-    drawn = pipeline.stream(requests)
-    for place in range(len(layout.prompts)):
-        layout.write(folder, place, list(islice(drawn, copies)))
-        watch((place + 1) * copies, len(requests))
+    drawn = drawings(pipeline, requests, unfinished(folder))
+    with replaced_folder(folder) as aside:
+        for place in range(len(layout.prompts)):
+            layout.write(aside, place, list(islice(drawn, copies)))
+            watch((place + 1) * copies, len(requests))
+    shutil.rmtree(unfinished(folder))
     return len(requests)
+
+
+def unfinished(folder: Path) -> Path:
+    """Where pictures wait until all are drawn."""
+    return folder.with_name(f"{folder.name}-unfinished")
 
 
 def grid(images: Sequence[Image.Image]) -> Image.Image:

@@ -30,7 +30,7 @@ from limner.evaluate.metrics import (
 )
 from limner.evaluate.score import Difference, Score, difference
 
-MODEL = "the model"
+MODEL, REAL, OTHER = "the model", "real pictures", "real, another caption"
 NEIGHBOURS = 5  # of precision, recall, density and coverage
 FEWEST = NEIGHBOURS + 1  # pictures on either side
 SUBSET = 1000  # of KID, where there are as many pictures

@@ -16,10 +16,10 @@ from limner.core import InputError, Sketch
 from limner.data.canaries import plant, read
 from limner.data.people import open_pictures
 from limner.evaluate.bootstrap import Bootstrap
-from limner.evaluate.extractors import DualEncoder, ImageEncoder, Pixels
-from limner.evaluate.suites import contenders
-from limner.evaluate.suites.captions import COLUMNS, captions
-from limner.evaluate.suites.real import caption, gather, signed
+from limner.evaluate.extractors import DualEncoder, ImageEncoder, Pixels, signed
+from limner.evaluate.suites.captions import contenders
+from limner.evaluate.suites.captions.real import caption, gather
+from limner.evaluate.suites.captions.suite import COLUMNS, captions
 from limner.pipeline import Pipeline
 
 __all__ = ["painter"]
@@ -123,6 +123,30 @@ def test_a_model_that_draws_the_real_pictures_has_their_numbers(data, recaller):
     ]
     assert differences
     assert not any(one["called"] for one in differences)
+
+
+def test_one_who_was_stopped_draws_only_what_is_missing(data, painter, tmp_path):
+    whole = captions(Pipeline(painter), data, bootstrap=FEW)
+    with pytest.raises(KeyboardInterrupt):
+        captions(Pipeline(painter), data, bootstrap=FEW, folder=tmp_path / "out", watch=stop_after(10))
+    before = len(list((tmp_path / "out/drawn").iterdir()))
+    assert 10 <= before < whole.data["captions"] * whole.data["pictures_of_each"]
+    painter.together.clear()
+    again = captions(Pipeline(painter), data, bootstrap=FEW, folder=tmp_path / "out")
+    assert len(list((tmp_path / "out/drawn").iterdir())) == whole.data["captions"] * whole.data["pictures_of_each"]
+    steps = 3
+    assert sum(painter.together) == steps * (whole.data["captions"] * whole.data["pictures_of_each"] - before)
+    assert again.data["rows"] == whole.data["rows"]
+    with pytest.raises(InputError, match=r"000000.png was drawn with seed = 0, not 1; choose another --out"):
+        captions(Pipeline(painter), data, seed=1, bootstrap=FEW, folder=tmp_path / "out")
+
+
+def stop_after(pictures):
+    def watch(what, done, total):
+        if what == "drawing" and done == pictures:
+            raise KeyboardInterrupt
+
+    return watch
 
 
 def test_training_pictures_are_told_from_others(data, painter):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from limner.core import InputError
-from limner.evaluate.suites.nearest_captions import NearestCaptions
+from limner.evaluate.suites.captions.nearest_captions import NearestCaptions
 
 
 def slowly(captions, query):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from limner.core import InputError
-from limner.evaluate.suites.accuracy import Accuracies, Accuracy, Overall, percent
-from limner.evaluate.suites.ledger import Outcome
-from limner.evaluate.suites.tasks import GENEVAL, TASKS
+from limner.evaluate.suites.scenes.accuracy import Accuracies, Accuracy, Overall, percent
+from limner.evaluate.suites.scenes.ledger import Outcome
+from limner.evaluate.suites.scenes.tasks import GENEVAL, TASKS
 
 
 def outcomes(shares, n=20, split="seen"):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from limner.evaluate.suites import baselines
-from limner.evaluate.suites.baselines import BASELINES, Training, answers, tally
-from limner.evaluate.suites.tasks import SPLITS, TASKS, items
+from limner.evaluate.suites.scenes import baselines
+from limner.evaluate.suites.scenes.baselines import BASELINES, Training, answers, tally
+from limner.evaluate.suites.scenes.tasks import SPLITS, TASKS, items
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,15 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from tests.examinations import two_tasks
 from tests.painter import painter
 
 from limner import families
 from limner.core import InputError
-from limner.evaluate.suites import examine, scenes, tasks
-from limner.evaluate.suites.ledger import About, Ledger
+from limner.evaluate.suites.scenes import answers, suite, tasks
+from limner.evaluate.suites.scenes.ledger import About, Ledger
 
-__all__ = ["painter"]
+__all__ = ["painter", "two_tasks"]
 
 
 @pytest.fixture
@@ -24,31 +25,27 @@ def model(tmp_path, painter):
 
 
 @pytest.fixture
-def short(monkeypatch):
-    """Two tasks, of which one is GenEval's."""
-    few = {name: tasks.TASKS[name] for name in ("single", "background")}
-    for module in (tasks, scenes):
-        monkeypatch.setattr(module, "TASKS", few)
-    monkeypatch.setattr("limner.evaluate.suites.accuracy.TASKS", few)
-    monkeypatch.setattr(scenes, "SWEEPS", {"steps": (1, 2)})
-    monkeypatch.setattr(scenes, "SWEPT", ("single", "background"))
+def short(two_tasks, monkeypatch):
+    """Two tasks, and a sweep over them."""
+    monkeypatch.setattr(suite, "SWEEPS", {"steps": (1, 2)})
+    monkeypatch.setattr(suite, "SWEPT", ("single", "background"))
 
 
 def test_everything_is_drawn_once_and_reported(model, tmp_path, short):
     folder, told, advanced = tmp_path / "out", [], []
 
     def examined():
-        return scenes.run(
+        return suite.run(
             model, folder, count=8, processes=1, begin=lambda *counts: told.append(counts),
             advance=lambda: advanced.append(1),
         )  # fmt: skip
 
     ledger = examined()
-    swept = 2 * len(scenes.SWEPT) * 2
+    swept = 2 * len(suite.SWEPT) * 2
     assert told == [(0, 16 + swept)]
     assert len(advanced) == 16 + swept
     assert len(ledger.usual()) == 16
-    scenes.report(ledger).write(folder)
+    suite.report(ledger).write(folder)
     found = json.loads((folder / "report.json").read_text())
     assert found["about"]["hash"] == ledger.about.hash
     assert [one["metric"] for one in found["accuracy"]["seen"]] == ["single, seen", "background, seen", "overall, seen"]
@@ -68,11 +65,11 @@ def test_an_examination_that_was_stopped_goes_on_and_ends_the_same(model, tmp_pa
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        scenes.run(model, tmp_path / "torn", count=4, processes=1, sweeping=False, advance=stop)
+        suite.run(model, tmp_path / "torn", count=4, processes=1, sweeping=False, advance=stop)
     with (tmp_path / "torn" / "outcomes.jsonl").open("a") as lines:
         lines.write('{"task": "single", "spl')  # the process died while it wrote
-    again = scenes.run(model, tmp_path / "torn", count=4, processes=1, sweeping=False)
-    whole = scenes.run(model, tmp_path / "whole", count=4, processes=1, sweeping=False)
+    again = suite.run(model, tmp_path / "torn", count=4, processes=1, sweeping=False)
+    whole = suite.run(model, tmp_path / "whole", count=4, processes=1, sweeping=False)
     assert again.outcomes == whole.outcomes
     assert Ledger.open(tmp_path / "torn", again.about).outcomes == whole.outcomes
     for one, other in zip(again.usual(), whole.usual(), strict=True):
@@ -83,7 +80,7 @@ def test_several_processes_draw_what_one_draws():
     asked = tasks.items("single", "seen", 10)
     knobs = {"steps": 2}
     alone, many = (
-        sorted(examine.examine("flow-scenes", asked, knobs=knobs, processes=count), key=lambda one: one.item.seed)
+        sorted(answers.answers("flow-scenes", asked, knobs=knobs, processes=count), key=lambda one: one.item.seed)
         for count in (1, 2)
     )
     assert [one.item for one in many] == asked
@@ -95,7 +92,7 @@ def test_several_processes_draw_what_one_draws():
 def test_the_knobs_of_an_item_are_those_it_is_drawn_with(model):
     one, other = tasks.items("single", "seen", 2)
     other = tasks.Item(other.task, other.split, other.truth, other.seed, {"steps": 1})
-    drawn = list(examine.examine(model, [one, other], knobs={"guidance": 2.0}, processes=1))
+    drawn = list(answers.answers(model, [one, other], knobs={"guidance": 2.0}, processes=1))
     assert [(each.settings.knobs["steps"], each.settings.knobs["guidance"]) for each in drawn] == [(3, 2.0), (1, 2.0)]
 
 

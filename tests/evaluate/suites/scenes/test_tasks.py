@@ -8,9 +8,9 @@ from limner.core import InputError
 from limner.data.scenes import Scenes
 from limner.data.scenes.longer import THINGS
 from limner.data.scenes.plan import held_out
-from limner.evaluate.reading import Reading
 from limner.evaluate.scorer import score
-from limner.evaluate.suites.tasks import DIRECTIONS, SPLITS, TASKS, Item, examination, items
+from limner.evaluate.scorer.reading import Reading
+from limner.evaluate.suites.scenes.tasks import DIRECTIONS, SPLITS, TASKS, Item, examination, items
 
 COUNT = 24
 

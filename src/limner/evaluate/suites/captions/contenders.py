@@ -11,12 +11,12 @@ from torch import Tensor
 
 from limner.core import check
 from limner.data.people.formats.listing import Caption
+from limner.evaluate.extractors import signed
 from limner.evaluate.features import Extractor, ExtractorId, Features, extract_all
-from limner.evaluate.suites.nearest_captions import NearestCaptions
-from limner.evaluate.suites.real import Real, signed
+from limner.evaluate.suites.captions.nearest_captions import NearestCaptions
+from limner.evaluate.suites.captions.real import Real
+from limner.evaluate.suites.measures import OTHER, REAL
 
-REAL = "real pictures"
-OTHER = "real, another caption"
 NEAREST = "nearest by caption"
 MEAN = "mean of 8 nearest"
 AVERAGED = 8

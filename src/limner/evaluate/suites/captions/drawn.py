@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
+from limner.evaluate.extractors import of_image
 from limner.evaluate.features import Extractor, ExtractorId, Features, extract_all
-from limner.evaluate.suites.real import signed
+from limner.evaluate.suites.drawings import drawings
 from limner.pipeline import Pipeline
 
 Knobs = Mapping[str, Any]
@@ -47,17 +47,18 @@ def draw(
     seed: int,
     knobs: Knobs,
     extractors: Sequence[Extractor],
+    folder: Path | None = None,
     watch: Callable[[int], object] = lambda done: None,
 ) -> Drawn:
-    """Features are of what a file would hold, 8 bits a colour."""
+    """Features are of what a file would hold, 8 bits a colour. Pictures that `folder` holds are not drawn again."""
     requests = pipeline.requests(prompts, copies=copies, seeds=seed, knobs=knobs)
     images: list[Image.Image] = []
 
     def pictures() -> Iterator[Tensor]:
-        for picture in pipeline.stream(requests):
-            images.append(picture.image)
+        for drawing in drawings(pipeline, requests, folder):
+            images.append(drawing.image)
             watch(len(images))
-            yield signed(torch.from_numpy(np.array(images[-1])).permute(2, 0, 1))
+            yield of_image(images[-1])
 
     seeds = tuple(request.seed for request in requests)
     said = [request.prompt for request in requests]

@@ -11,17 +11,19 @@ from limner.core import check, unparse
 from limner.data.people import open_pictures
 from limner.evaluate.bootstrap import Bootstrap
 from limner.evaluate.features import Extractor, Features
-from limner.evaluate.suites import measures, planted
-from limner.evaluate.suites.contenders import baselines
-from limner.evaluate.suites.drawn import Drawn, draw
+from limner.evaluate.suites import measures
+from limner.evaluate.suites.captions import planted
+from limner.evaluate.suites.captions.contenders import baselines
+from limner.evaluate.suites.captions.drawn import Drawn, draw
+from limner.evaluate.suites.captions.planted import DRAWINGS, PLACES, Returned
+from limner.evaluate.suites.captions.real import Real, caption, gather
 from limner.evaluate.suites.measures import FEWEST, MODEL, Contenders, Row, rows
-from limner.evaluate.suites.planted import DRAWINGS, PLACES, Returned
-from limner.evaluate.suites.real import Real, caption, gather
 from limner.pipeline import Pipeline
 
 MOST = 500  # captions to draw where nobody says how many
 REFERENCE = 5000  # held-out pictures that the others are measured against, at most
 
+WHAT = {"drawn": "drawing", "canaries": "drawing canaries"}  # by the folder's name, for those who watch
 ASKS = ("fidelity", "alignment", "diversity", "memorisation")
 
 Watch = Callable[[str, int, int], object]
@@ -50,6 +52,7 @@ class Order:
     clip: Clip | None
     training: int
     bootstrap: Bootstrap
+    folder: Path | None
 
     def __post_init__(self) -> None:
         check(self.copies >= 1, f"{self.copies} pictures of each caption: draw 1 or more")
@@ -89,7 +92,7 @@ def examine(pipeline: Pipeline, order: Order, watch: Watch = SILENT) -> Found:
     train = gather(learnt, order.everything, most=most, watch=lambda done: watch("reading", done, most))
     check(len(train) >= FEWEST, f"{order.data}: {len(train)} training pictures can be read; {FEWEST} are needed")
     others = baselines(asked, train, order.everything)
-    drawn = _draw(pipeline, order, asked.captions, order.copies, order.everything, "drawing", watch)
+    drawn = _draw(pipeline, order, asked.captions, order.copies, order.everything, "drawn", watch)
     texts = order.clip.texts(asked.captions) if order.clip is not None else None
     contenders = {MODEL: drawn.firsts, **others}
     by_ask = {}
@@ -99,19 +102,19 @@ def examine(pipeline: Pipeline, order: Order, watch: Watch = SILENT) -> Found:
     returned = None
     if canaries:
         itself = planted.themselves(canaries, order.data, size)
-        back = _draw(pipeline, order, itself.captions, DRAWINGS, [PLACES], "drawing canaries", watch)
+        back = _draw(pipeline, order, itself.captions, DRAWINGS, [PLACES], "canaries", watch)
         returned = planted.returned(canaries, itself, back, train)
     return Found(asked, reference, train, drawn, texts, by_ask, returned)
 
 
 def _draw(
-    pipeline: Pipeline, order: Order, prompts: Sequence[str], copies: int, extractors: Sequence[Extractor], what: str,
+    pipeline: Pipeline, order: Order, prompts: Sequence[str], copies: int, extractors: Sequence[Extractor], name: str,
     watch: Watch,
 ) -> Drawn:  # fmt: skip
     total = len(prompts) * copies
     return draw(
         pipeline, prompts, copies=copies, seed=order.seed, knobs=unparse(order.knobs), extractors=extractors,
-        watch=lambda done: watch(what, done, total),
+        folder=order.folder and order.folder / name, watch=lambda done: watch(WHAT[name], done, total),
     )  # fmt: skip
 
 

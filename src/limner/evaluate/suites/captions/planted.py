@@ -16,12 +16,12 @@ from limner.data.people import Pictures
 from limner.data.people.formats.listing import Caption, Item
 from limner.data.people.pictures import UnreadableError
 from limner.data.people.preview import sheet
-from limner.evaluate.extractors import Pixels
+from limner.evaluate.extractors import Pixels, signed
 from limner.evaluate.features import extract
 from limner.evaluate.metrics import Regurgitation, regurgitation
 from limner.evaluate.report import Section
-from limner.evaluate.suites.drawn import Drawn
-from limner.evaluate.suites.real import Real, caption, signed
+from limner.evaluate.suites.captions.drawn import Drawn
+from limner.evaluate.suites.captions.real import Real, caption
 
 PLACES = Pixels(8)
 """Where which colour is, as a mosaic's cells are: what a copy must have right."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from PIL import Image
 from torch import Tensor
 
 from limner.data.people import Pictures, pictures
 from limner.data.people.formats.listing import Item
 from limner.data.people.source import permutation
+from limner.evaluate.extractors import signed
 from limner.evaluate.features import Extractor, ExtractorId, Features, extract_all
 
 
@@ -81,8 +81,3 @@ def decoded(item: Item, size: int) -> Tensor:
 def caption(item: Item) -> str:
     """The first of those that it has, or nothing."""
     return item.captions[0].text if item.captions else ""
-
-
-def signed(levels: Tensor) -> Tensor:
-    """uint8 to floats in [-1, 1]."""
-    return levels.to(torch.float32).div_(127.5).sub_(1.0)

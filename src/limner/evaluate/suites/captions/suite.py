@@ -18,10 +18,10 @@ from limner.evaluate.metrics import nearest_training
 from limner.evaluate.metrics.alignment import cosines
 from limner.evaluate.report import Report, Section
 from limner.evaluate.score import Score, spans
-from limner.evaluate.suites import planted
-from limner.evaluate.suites.captioned import SILENT, Clip, Found, Order, Watch, examine
-from limner.evaluate.suites.contenders import MEAN, NEAREST, OTHER, REAL
-from limner.evaluate.suites.measures import MODEL, Cell, Missing, Row
+from limner.evaluate.suites.captions import planted
+from limner.evaluate.suites.captions.contenders import MEAN, NEAREST
+from limner.evaluate.suites.captions.examination import SILENT, Clip, Found, Order, Watch, examine
+from limner.evaluate.suites.measures import MODEL, OTHER, REAL, Cell, Missing, Row
 from limner.pipeline import Pipeline
 
 RANDOM, EXTREME, PAIRS = 24, 12, 12  # pictures shown
@@ -67,17 +67,20 @@ def captions(
     clip: Clip | None = None,
     training: int = 10_000,
     bootstrap: Bootstrap = USUAL,
+    folder: Path | None = None,
     watch: Watch = SILENT,
 ) -> Report:
     """Draw `copies` pictures of each of `count` captions of the held-out part of `data`, and measure them.
 
     Half of the held-out part, or what `count` leaves of it, is the reference; of the pictures to train on, at most
-    `training` are looked at. `extractors` are random convolutions and pixels where none are given. InputError,
-    before anything is drawn, where there is no held-out part, or too little of anything.
+    `training` are looked at. `extractors` are random convolutions and pixels where none are given. Pictures are
+    kept in `folder`, and not drawn again by one who comes back. InputError, before anything is drawn, where there is no
+    held-out part, or too little of anything.
     """
     order = Order(
         data=data, count=count, copies=copies, seed=seed, knobs=pipeline.knobs(knobs or {}),
         extractors=tuple(extractors or (RandomNetwork(), Pixels())), clip=clip, training=training, bootstrap=bootstrap,
+        folder=folder,
     )  # fmt: skip
     return report(pipeline, order, examine(pipeline, order, watch))
 

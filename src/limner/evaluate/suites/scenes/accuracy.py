@@ -12,8 +12,8 @@ from typing import Any
 from limner.core import check
 from limner.evaluate.intervals import difference_of_paired, interval_of_mean, wilson
 from limner.evaluate.score import Difference
-from limner.evaluate.suites.ledger import Outcome
-from limner.evaluate.suites.tasks import GENEVAL, TASKS
+from limner.evaluate.suites.scenes.ledger import Outcome
+from limner.evaluate.suites.scenes.tasks import GENEVAL, TASKS
 
 OVERALL = "overall"
 

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from limner.evaluate.reading import Reading
 from limner.evaluate.scorer import score
-from limner.evaluate.suites.tasks import Item
+from limner.evaluate.scorer.reading import Reading
+from limner.evaluate.suites.scenes.tasks import Item
 from limner.pipeline import BATCH, Pipeline
 from limner.provenance import Settings
 
@@ -26,7 +26,7 @@ AHEAD = 2  # batches to a process that wait for it
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class Answer:
     """What came of an item: `pixels` (H, W, 3) uint8, and what they show."""
 
     item: Item
@@ -44,9 +44,9 @@ class Drawn:
         return sum(one.fit for one in self.reading.things) / len(self.reading.things)
 
 
-def examine(
+def answers(
     model: Path | str, items: Sequence[Item], *, knobs: Mapping[str, Any] | None = None, processes: int | None = None
-) -> Iterator[Drawn]:
+) -> Iterator[Answer]:
     """Draw and read every item, as each batch is done and so in no certain order. `knobs` are the usual ones.
 
     A picture depends on its seed alone, whichever process draws it. With one process, or where there is a GPU, all is
@@ -57,7 +57,7 @@ def examine(
     if min(processes, len(batches)) == 1:
         pipeline = Pipeline.from_pretrained(model)
         for batch in batches:
-            yield from draw(pipeline, batch, knobs or {})
+            yield from answered(pipeline, batch, knobs or {})
         return
     context = multiprocessing.get_context("spawn")  # a fork would inherit the threads of this one, not their locks
     pool = ProcessPoolExecutor(processes, context, initializer=_start, initargs=(str(model),))
@@ -67,7 +67,7 @@ def examine(
         pool.shutdown(cancel_futures=True)
 
 
-def draw(pipeline: Pipeline, items: Sequence[Item], knobs: Mapping[str, Any]) -> list[Drawn]:
+def answered(pipeline: Pipeline, items: Sequence[Item], knobs: Mapping[str, Any]) -> list[Answer]:
     """One batch, in this process."""
     requests = [
         request
@@ -78,17 +78,17 @@ def draw(pipeline: Pipeline, items: Sequence[Item], knobs: Mapping[str, Any]) ->
     images = [picture.image for picture in pictures]
     readings = score(images, [item.truth for item in items])
     return [
-        Drawn(item, np.asarray(image), reading, picture.settings)
+        Answer(item, np.asarray(image), reading, picture.settings)
         for item, image, reading, picture in zip(items, images, readings, pictures, strict=True)
     ]
 
 
 def _gathered(
     pool: ProcessPoolExecutor, batches: Sequence[Sequence[Item]], knobs: dict[str, Any], *, at_once: int
-) -> Iterator[Drawn]:
+) -> Iterator[Answer]:
     """Handing out a few at a time, so that who stops listening waits for little."""
     left = iter(batches)
-    running: set[Future[list[Drawn]]] = set()
+    running: set[Future[list[Answer]]] = set()
     while True:
         with contextlib.suppress(StopIteration):
             while len(running) < at_once:
@@ -113,6 +113,6 @@ def _start(model: str) -> None:
     _pipeline = Pipeline.from_pretrained(model)
 
 
-def _work(items: Sequence[Item], knobs: dict[str, Any]) -> list[Drawn]:
+def _work(items: Sequence[Item], knobs: dict[str, Any]) -> list[Answer]:
     assert _pipeline is not None
-    return draw(_pipeline, items, knobs)
+    return answered(_pipeline, items, knobs)

@@ -16,11 +16,11 @@ from PIL import Image
 
 from limner.data.scenes import Scenes
 from limner.evaluate.scorer import score
-from limner.evaluate.suites.nearest_captions import NearestCaptions
-from limner.evaluate.suites.tasks import Item
+from limner.evaluate.suites.captions.nearest_captions import NearestCaptions
+from limner.evaluate.suites.scenes.tasks import Item
 from limner.evaluate.table import Tally
 
-PACK = Path(__file__).parents[2] / "assets" / "baselines.json"
+PACK = Path(__file__).parents[3] / "assets" / "baselines.json"
 TRAINING = 20_000  # training scenes, the first ones, among which the nearest captions are sought
 NEAR = 8  # of which the mean is made
 

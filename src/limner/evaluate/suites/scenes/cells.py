@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from limner.evaluate.suites.baselines import BASELINES, tally
-from limner.evaluate.suites.tasks import GENEVAL, TASKS
+from limner.evaluate.suites.scenes.baselines import BASELINES, tally
+from limner.evaluate.suites.scenes.tasks import GENEVAL, TASKS
 
 TILE = 128  # pixels
 

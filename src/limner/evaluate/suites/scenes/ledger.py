@@ -12,8 +12,8 @@ from typing import Any
 from PIL import Image
 
 from limner.core import InputError, check, parse, unparse
-from limner.evaluate.suites.examine import Drawn
-from limner.evaluate.suites.tasks import Item
+from limner.evaluate.suites.scenes.answers import Answer
+from limner.evaluate.suites.scenes.tasks import Item
 from limner.provenance import save_picture
 from limner.store import atomic_write
 
@@ -89,16 +89,16 @@ class Ledger:
     def undone(self, items: Sequence[Item]) -> list[Item]:
         return [item for item in items if _key(item.task, item.split, item.seed, item.knobs) not in self.outcomes]
 
-    def add(self, drawn: Drawn) -> None:
+    def add(self, answer: Answer) -> None:
         """The picture first: a line means that it is there."""
-        item = drawn.item
+        item = answer.item
         name = "-".join((item.task, item.split, f"{item.seed:04}", *_marks(item.knobs)))
         name = f"drawn/{name}.png"
         (self.folder / "drawn").mkdir(exist_ok=True)
-        save_picture(Image.fromarray(drawn.pixels), self.folder / name, drawn.settings)
+        save_picture(Image.fromarray(answer.pixels), self.folder / name, answer.settings)
         outcome = Outcome(
             task=item.task, split=item.split, seed=item.seed, knobs=dict(item.knobs), caption=item.truth.caption,
-            right=drawn.right, fit=drawn.fit, picture=name,
+            right=answer.right, fit=answer.fit, picture=name,
         )  # fmt: skip
         with self._lines.open("a", encoding="utf-8") as file:
             file.write(json.dumps(unparse(outcome), ensure_ascii=False) + "\n")

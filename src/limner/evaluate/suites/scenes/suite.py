@@ -10,17 +10,17 @@ from typing import Any
 
 from limner.core import unparse
 from limner.data.people.preview import sheet
-from limner.evaluate.extractors import RandomNetwork
 from limner.evaluate.features import Extractor
 from limner.evaluate.intervals import difference_of_independent
 from limner.evaluate.report import Report, Section
-from limner.evaluate.suites import baselines, likeness
-from limner.evaluate.suites.accuracy import Accuracies, Accuracy, percent
-from limner.evaluate.suites.cells import TILE, baseline, points, tile, title
-from limner.evaluate.suites.examine import examine
-from limner.evaluate.suites.ledger import About, Ledger, Outcome
-from limner.evaluate.suites.likeness import Likeness
-from limner.evaluate.suites.tasks import SPLITS, TASKS, Item, examination, items
+from limner.evaluate.suites.measures import REAL
+from limner.evaluate.suites.scenes import baselines
+from limner.evaluate.suites.scenes.accuracy import Accuracies, Accuracy, percent
+from limner.evaluate.suites.scenes.answers import answers
+from limner.evaluate.suites.scenes.cells import TILE, baseline, points, tile, title
+from limner.evaluate.suites.scenes.ledger import About, Ledger, Outcome
+from limner.evaluate.suites.scenes.measured import numbers
+from limner.evaluate.suites.scenes.tasks import SPLITS, TASKS, Item, examination, items
 from limner.pipeline import Pipeline
 
 SWEEPS: Mapping[str, tuple[float, ...]] = {"guidance": (1.0, 2.0, 4.0, 8.0), "steps": (4, 8, 16, 32)}
@@ -71,8 +71,8 @@ def run(
     wanted = examination(count, seed=seed) + (sweeps(pipeline, count=count, seed=seed) if sweeping else [])
     undone = ledger.undone(wanted)
     begin(len(wanted) - len(undone), len(wanted))
-    for drawn in examine(model, undone, knobs=knobs, processes=processes):
-        ledger.add(drawn)
+    for answer in answers(model, undone, knobs=knobs, processes=processes):
+        ledger.add(answer)
         advance()
     return ledger
 
@@ -85,14 +85,14 @@ def report(ledger: Ledger, extractors: Sequence[Extractor] = ()) -> Report:
     """`extractors` beside our own, which needs no file."""
     outcomes, note = ledger.usual(), ledger.about
     shares = {split: Accuracies.of(outcomes, split) for split in SPLITS}
-    near = list(likeness.likeness([ledger], [RandomNetwork(), *extractors]))
+    measured = numbers({note.model: ledger}, extractors)
     sweeps = [section for knob in SWEEPS for section in _sweep(ledger, knob)]
     knobs = ", ".join(f"{name} {value}" for name, value in note.knobs.items())
     return Report(
         title=f"{note.model} on the scenes",
         lead=f"A `{note.family}` model, weights {note.hash[:12]}, {note.count} captions of each task from seed "
         f"{note.seed} on, drawn with {knobs or 'no knobs'}. Intervals are of 95 %.",
-        sections=[_accuracy(shares), _nearness(note.model, near), *_galleries(ledger, outcomes), *sweeps],
+        sections=[_accuracy(shares), *measured.sections(), *_galleries(ledger, outcomes), *sweeps],
         data={
             "suite": "scenes", "about": unparse(note),
             "accuracy": {split: found.to_json() for split, found in shares.items()},
@@ -102,8 +102,9 @@ def report(ledger: Ledger, extractors: Sequence[Extractor] = ()) -> Report:
             },
             "fidelity": [
                 {"model": score.to_json(), "real": real.to_json()}
-                for one in near for score, real in zip(one.examined[0], one.real, strict=True)
+                for one in measured.likeness for score, real in zip(one.of(note.model), one.of(REAL), strict=True)
             ],
+            "alignment": [found for one in measured.alignment for found in one.to_json()],
             "sweeps": {knob: [
                 {"value": value, **Accuracy.of(knob, found).to_json()} for value, found in _swept(ledger, knob).items()
             ] for knob in SWEEPS},
@@ -125,12 +126,6 @@ def _accuracy(shares: Mapping[str, Accuracies]) -> Section:
         "ignoring the caption, and what looking up the training captions would give."
     )
     return Section("What was asked, and drawn", text, columns, rows)
-
-
-def _nearness(who: str, near: Sequence[Likeness]) -> Section:
-    text = "Against real pictures of as many other captions. How to read each metric is in docs/metrics.md."
-    rows = [row for one in near for row in one.rows()]
-    return Section("How near to real pictures", text, likeness.columns([who]), rows)
 
 
 def _galleries(ledger: Ledger, outcomes: Sequence[Outcome]) -> Iterator[Section]:

@@ -13,7 +13,7 @@ from limner.data.scenes import Scenes
 from limner.data.scenes.longer import lengthened
 from limner.data.scenes.paraphrases import paraphrase
 from limner.data.scenes.truth import Truth
-from limner.evaluate.reading import Reading
+from limner.evaluate.scorer.reading import Reading
 
 SPLITS = ("seen", "unseen")
 DIRECTIONS = ("left of", "right of", "above", "below")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -37,7 +37,7 @@ class Config:
     joint: JointConfig = field(default_factory=JointConfig)
     penalty: float = 2.0  # weight of the gradient penalty
     power: float = 6.0  # of the gradient's norm in it
-    reach: float = 1.0  # of the last tanh: above 1 where pictures have much pure white, at which it would have no slope
+    squash: Literal["tanh", "none"] = "tanh"  # of the last layer; "none" where pictures have much pure white
     pace: float = 0.25  # how fast the generator learns, by the discriminator's rate
 
     def __post_init__(self) -> None:
@@ -45,7 +45,6 @@ class Config:
         check(
             self.noise > 0 and self.width > 0, f"noise = {self.noise} and width = {self.width} must each be 1 or more"
         )
-        check(self.reach >= 1.0, f"reach = {self.reach} leaves out the brightest; 1 is the paper's")
         check(self.penalty >= 0.0, f"penalty = {self.penalty} must not be negative; 2 is usual")
         check(self.power >= 2.0, f"power = {self.power} must be 2 or more; 6 is usual")
         check(self.pace > 0.0, f"pace = {self.pace} must be above 0; 0.25 is usual")
@@ -118,14 +117,15 @@ class Generator(nn.Module):
         self.start = nn.Linear(config.noise, maps[0] * START * START)
         self.blocks = nn.ModuleList(Up(condition, before, after) for before, after in itertools.pairwise(maps))
         self.out = nn.Conv2d(maps[-1], 3, 3, padding=1)
-        self.reach = config.reach
+        self.squash = config.squash
 
     def forward(self, noise: Tensor, sentences: Tensor) -> Tensor:
         condition = torch.cat([noise, sentences], dim=1)
         x = rearrange(self.start(noise), "B (C h w) -> B C h w", h=START, w=START)
         for block in self.blocks:
             x = block(x, condition)
-        return self.reach * torch.tanh(self.out(F.leaky_relu(x, SLOPE)))
+        drawn = self.out(F.leaky_relu(x, SLOPE))
+        return torch.tanh(drawn) if self.squash == "tanh" else drawn
 
 
 class Down(nn.Module):

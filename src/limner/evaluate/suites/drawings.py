@@ -53,7 +53,7 @@ def _as_asked(path: Path, pipeline: Pipeline, request: Request) -> Settings:
     if settings is None:
         raise InputError(f"{path} is no picture of ours; choose another --out")
     asked = {
-        "prompt": request.prompt, "seed": request.seed, "knobs": unparse(request.knobs), "model_hash": pipeline.hash,
+        "model_hash": pipeline.hash, "knobs": unparse(request.knobs), "seed": request.seed, "prompt": request.prompt,
     }  # fmt: skip
     for name, value in asked.items():
         before = getattr(settings, name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 import torch
 from safetensors.torch import save_file
 from tests.folders import captioned, listed
@@ -13,9 +14,15 @@ from limner.evaluate.suites.scenes import answers, suite
 from limner.families.clip import CLIP
 
 
-def test_a_report_of_a_model(run, home, two_tasks, tokenizer, monkeypatch):
-    monkeypatch.setattr(suite, "SWEEPS", {})
+@pytest.fixture
+def home(home, tokenizer):
+    """With a shipped CLIP, too."""
     families.save(pipeline.SHIPPED / pipeline.JUDGE, CLIP(CLIP.presets["tiny"], tokenizer))
+    return home
+
+
+def test_a_report_of_a_model(run, home, two_tasks, monkeypatch):
+    monkeypatch.setattr(suite, "SWEEPS", {})
     monkeypatch.setattr(
         answers.os, "sched_getaffinity", lambda process: {0}
     )  # the painter is known to this process alone

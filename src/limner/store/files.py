@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import hashlib
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+
+from limner.core import InputError
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 
@@ -39,6 +42,29 @@ def replaced_folder(path: Path) -> Iterator[Path]:
         sync_folder(path.parent)
     finally:  # by now the old folder where all went well, the unfinished one where not
         shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def locked(folder: Path, by: str) -> Iterator[None]:
+    """Within, no other process gets this far with `folder`, a file called `lock` in which says whose it is.
+
+    The system frees the lock of a killed process. InputError where `folder` is in use by another, `by` name.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+            raise InputError(
+                f"{folder} is in use by another {by} (process {holder}); wait for it, stop it, or choose another --out"
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_synced(path: Path, data: bytes) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from pathlib import Path
 
 from limner.core import InputError, Tokenizer
 from limner.store import atomic_write
+from limner.store.files import locked
 from limner.train import checkpoint
 from limner.train.recipe import Recipe
 
@@ -68,23 +67,9 @@ class RunFolder:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Within, no other process can train in this folder. The system frees the lock of a killed one."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
-                raise InputError(
-                    f"{self.path} is in use by another training run (process {holder}); "
-                    "wait for it, stop it, or choose another --out"
-                ) from None
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, f"{os.getpid()}\n".encode())
+        with locked(self.path, "training run"):
             self._sweep()
             yield
-        finally:
-            os.close(descriptor)
 
     def _sweep(self) -> None:
         """Delete what a killed process left unfinished."""

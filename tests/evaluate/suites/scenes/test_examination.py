@@ -31,6 +31,15 @@ def short(two_tasks, monkeypatch):
     monkeypatch.setattr(suite, "SWEPT", ("single", "background"))
 
 
+def test_two_do_not_write_into_one_examination(model, tmp_path, short):
+    def another():
+        suite.run(model, tmp_path / "out", count=4, processes=1, sweeping=False)
+
+    with pytest.raises(InputError, match=r"out is in use by another examination \(process \d+\); wait for it"):
+        suite.run(model, tmp_path / "out", count=4, processes=1, sweeping=False, advance=another)
+    another()  # what was held is free
+
+
 def test_everything_is_drawn_once_and_reported(model, tmp_path, short):
     folder, told, advanced = tmp_path / "out", [], []
 

@@ -22,6 +22,7 @@ from limner.evaluate.suites.scenes.ledger import About, Ledger, Outcome
 from limner.evaluate.suites.scenes.measured import numbers
 from limner.evaluate.suites.scenes.tasks import SPLITS, TASKS, Item, examination, items
 from limner.pipeline import Pipeline
+from limner.store.files import locked
 
 SWEEPS: Mapping[str, tuple[float, ...]] = {"guidance": (1.0, 2.0, 4.0, 8.0), "steps": (4, 8, 16, 32)}
 SWEPT = ("single", "two", "colour")  # the tasks, of captions of seen combinations
@@ -70,10 +71,11 @@ def run(
     ledger = Ledger.open(folder, about(pipeline, count=count, seed=seed, knobs=knobs or {}))
     wanted = examination(count, seed=seed) + (sweeps(pipeline, count=count, seed=seed) if sweeping else [])
     undone = ledger.undone(wanted)
-    begin(len(wanted) - len(undone), len(wanted))
-    for answer in answers(model, undone, knobs=knobs, processes=processes):
-        ledger.add(answer)
-        advance()
+    with locked(folder, "examination"):
+        begin(len(wanted) - len(undone), len(wanted))
+        for answer in answers(model, undone, knobs=knobs, processes=processes):
+            ledger.add(answer)
+            advance()
     return ledger
 
 

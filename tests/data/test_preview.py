@@ -34,8 +34,10 @@ def test_a_sheet_of_the_folder_with_every_fault(tmp_path):
 def test_a_tile_is_what_the_model_sees(tmp_path):
     image = fit(picture(1, width=90, height=60)[0], 32)
     page = np.asarray(sheet([(image, "caption")], 32))
-    assert np.array_equal(page[GAP : GAP + 32, GAP : GAP + 32], np.asarray(image))
-    below = page[GAP + 32 :]
+    times = LEAST // 32  # small pictures are enlarged, pixel by pixel
+    tile = page[GAP : GAP + LEAST, GAP : GAP + LEAST]
+    assert np.array_equal(tile, np.asarray(image).repeat(times, axis=0).repeat(times, axis=1))
+    below = page[GAP + LEAST :]
     assert below.min() < 100, "the caption is written under it"
 
 

@@ -26,15 +26,18 @@ def drawings(pipeline: Pipeline, requests: Sequence[Request], folder: Path | Non
 
     InputError, before anything is drawn, if a picture there was drawn by another model or with other settings.
     """
-    held = {} if folder is None else _held(pipeline, requests, folder)
+    if folder is None:
+        yield from (Drawing(picture.image, picture.settings) for picture in pipeline.stream(requests))
+        return
+    held = _held(pipeline, requests, folder)
     drawn = pipeline.stream([request for place, request in enumerate(requests) if place not in held])
     for place in range(len(requests)):
+        path = _path(folder, place)
         if place in held:
-            yield Drawing(read_pixels(_path(folder, place)), held[place])
+            yield Drawing(read_pixels(path), held[place])
             continue
         picture = next(drawn)
-        if folder is not None:
-            save_picture(picture.image, _path(folder, place), picture.settings)
+        save_picture(picture.image, path, picture.settings)
         yield Drawing(picture.image, picture.settings)
 
 
@@ -62,6 +65,5 @@ def _as_asked(path: Path, pipeline: Pipeline, request: Request) -> Settings:
     return settings
 
 
-def _path(folder: Path | None, place: int) -> Path:
-    assert folder is not None
+def _path(folder: Path, place: int) -> Path:
     return folder / f"{place:06}.png"

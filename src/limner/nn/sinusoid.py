@@ -1,4 +1,4 @@
-"""Numbers as vectors of sines and cosines (Vaswani et al. 2017), in the order and by the frequencies of latent diffusion."""
+"""Numbers as vectors of cosines and sines (Vaswani et al. 2017), in the order of latent diffusion."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""The denoiser of latent diffusion: a U-Net whose levels read the text by attention (Rombach et al. 2022; SDXL: Podell et al. 2023).
+"""The denoiser of latent diffusion: a U-Net that reads the text by attention (Rombach et al. 2022; Podell et al. 2023).
 
 Its parameters have the names that diffusers gives them, so that a folder of weights is read as it is.
 
-B batch, C channels, h and w the latents' grid, L text tokens, W width of a level, N = h * w places of it, H heads, D head size.
+B batch, C channels, h and w the latents' grid, L text tokens, W width of a level, N = h * w its places, H heads, D head
+size.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ class UNetConfig:
     middle: int = 1  # transformer blocks in the middle
     heads: tuple[int, ...] = (8, 8, 8, 8)  # by level; the middle has as many as the last
     context: int = 768  # width of the text's tokens
-    linear: bool = False  # whether tokens enter and leave attention by linear layers (SD 2, SDXL) or by 1 x 1 convolutions
+    linear: bool = (
+        False  # whether tokens enter and leave attention by linear layers (SD 2, SDXL) or by 1 x 1 convolutions
+    )
     added: int = 0  # width of the vector that joins the time (SDXL: 2816); 0 is none
     groups: int = 32  # of the group norms
 
@@ -44,7 +47,9 @@ class UNetConfig:
             given = getattr(self, name)
             check(len(given) == levels, f"{name} = {given} has {len(given)} levels where widths has {levels}")
         check(self.blocks >= 1, f"blocks = {self.blocks} must be 1 or more")
-        check(min(self.depths) >= 0 and self.middle >= 0, f"depths = {self.depths} and middle = {self.middle}: 0 or more")
+        check(
+            min(self.depths) >= 0 and self.middle >= 0, f"depths = {self.depths} and middle = {self.middle}: 0 or more"
+        )
         for width, heads in zip(self.widths, self.heads, strict=True):
             check(width % self.groups == 0, f"a width of {width} does not divide into groups = {self.groups}")
             check(heads > 0 and width % heads == 0, f"a width of {width} does not divide into {heads} heads")
@@ -88,8 +93,8 @@ class UNet(nn.Module):
             edge._limner_group = "adamw"  # type: ignore[assignment]  # Muon is for hidden matrices
 
     def forward(self, x: Tensor, t: Tensor, context: Tensor, added: Tensor | None = None) -> Tensor:
-        """(B, C, h, w) at times t (B,), from 0 to 999, with texts (B, L, context) and vectors (B, added) where the config
-        has them, to (B, channels_out, h, w)."""
+        """(B, C, h, w) at times t (B,), from 0 to 999, with texts (B, L, context) and, where the config has them, vectors
+        (B, added), to (B, channels_out, h, w)."""
         time = self.embed(t, added, x.dtype)
         x = self.conv_in(x.contiguous(memory_format=torch.channels_last))
         skips = [x]

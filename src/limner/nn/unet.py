@@ -93,8 +93,9 @@ class UNet(nn.Module):
             edge._limner_group = "adamw"  # type: ignore[assignment]  # Muon is for hidden matrices
 
     def forward(self, x: Tensor, t: Tensor, context: Tensor, added: Tensor | None = None) -> Tensor:
-        """(B, C, h, w) at times t (B,), from 0 to 999, with texts (B, L, context) and, where the config has them, vectors
-        (B, added), to (B, channels_out, h, w)."""
+        """(B, C, h, w) at times t (B,) from 0 to 999, with texts (B, L, context), to (B, channels_out, h, w).
+
+        `added` is SDXL's vector (B, added), for a config that has one."""
         time = self.embed(t, added, x.dtype)
         x = self.conv_in(x.contiguous(memory_format=torch.channels_last))
         skips = [x]

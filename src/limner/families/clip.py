@@ -20,6 +20,7 @@ from torch import Generator, Tensor, nn
 from limner.core import Batch, Family, Step, Tokenizer, check
 from limner.nn.prenorm import Activation, PreNormConfig
 from limner.nn.vit import VisionTransformer
+from limner.process.contrast import contrast
 from limner.text.clip import ClipText, ClipTextConfig
 
 FIRST_SCALE = 1 / 0.07
@@ -85,13 +86,8 @@ class CLIP(Family):
         `nearest` is the share of pictures whose own caption is the nearest.
         """
         self._clamp()
-        images, texts = self.features(batch.images), self.text(batch.captions)
-        with torch.autocast(images.device.type, enabled=False):  # a scale of 100 makes bfloat16's errors whole logits
-            logits = self.scale.exp() * unit(images.float()) @ unit(texts.float()).T
-        own = torch.arange(len(batch), device=logits.device)
-        loss = (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
-        nearest = logits.detach().argmax(dim=1).eq(own).float().mean()
-        return {"loss": loss, "nearest": nearest, "scale": self.scale.detach().exp()}
+        losses = contrast(self.features(batch.images), self.text(batch.captions), self.scale.exp())
+        return {**losses, "scale": self.scale.detach().exp()}
 
     @torch.no_grad()
     def _clamp(self) -> None:

@@ -95,8 +95,10 @@ def pays_to_compile(wanted: Literal["auto", "on", "off"], on: torch.device, *, l
 
 
 def _cpu_has_bf16() -> bool:
+    """AMX, or Arm's own. AVX-512's dot products of bf16 alone are no faster than float32 and, through the libraries
+    that there are, half as fast (docs/LOG.md)."""
     features = torch.cpu.get_capabilities()
-    return bool(features.get("avx512_bf16") or features.get("amx_bf16") or features.get("bf16"))
+    return bool(features.get("amx_bf16") or features.get("bf16"))
 
 
 def _core(number: int) -> tuple[str, str]:

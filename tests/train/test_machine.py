@@ -58,6 +58,9 @@ def test_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     assert machine.precision("auto", CPU).name == "fp32"
     assert machine.precision("bf16", CPU).name == "bf16"
     assert machine.precision("auto", CUDA).name == "bf16"
+    assert machine.precision("fp32", CUDA).name == "fp32"
+    monkeypatch.setattr(machine, "_cpu_has_bf16", lambda: True)
+    assert machine.precision("auto", CPU).name == "bf16"
 
 
 @pytest.mark.parametrize(
@@ -66,9 +69,6 @@ def test_precision(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_bf16_is_for_matrix_units(monkeypatch: pytest.MonkeyPatch, has: dict[str, bool], fast: bool) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
     assert machine.precision("auto", CPU).name == ("bf16" if fast else "fp32")
-    assert machine.precision("fp32", CUDA).name == "fp32"
-    monkeypatch.setattr(machine, "_cpu_has_bf16", lambda: True)
-    assert machine.precision("auto", CPU).name == "bf16"
 
 
 def test_autocast_computes_in_bf16_and_leaves_the_weights() -> None:

@@ -58,3 +58,11 @@ def test_what_has_no_template_is_ours(tokenizer: BPE) -> None:
 def test_a_list_of_merges_that_is_not_openai_s_is_refused() -> None:
     with pytest.raises(InputError, match="not OpenAI's list of merges"):
         Templated.from_merges(["a title", "a b", "c d"])
+
+
+def test_pieces_are_what_stands_between_start_and_end(tokenizer: BPE) -> None:
+    for words in (Ended(tokenizer), Ended(tokenizer).templated()):
+        for text in TEXTS:
+            ids, mask = words.encode([text], 500)
+            assert [words.start, *words.pieces(text), words.end] == ids[0, mask[0]].tolist()
+        assert words.pieces("") == []

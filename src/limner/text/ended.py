@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Protocol, runtime_checkable
 
@@ -22,10 +23,17 @@ MERGES = 49_152 - 256 - 2  # that OpenAI's CLIP takes of its list
 
 @runtime_checkable
 class EndedTokenizer(Tokenizer, Protocol):
-    """`encode` ends every text, the cut ones too, in the id `end`."""
+    """`encode` begins every text with the id `start` and ends it, the cut ones too, in the id `end`."""
+
+    @property
+    def start(self) -> int: ...
 
     @property
     def end(self) -> int: ...
+
+    def pieces(self, text: str) -> list[int]:
+        """The ids of the text alone, uncut, without those around it: for those who join texts in a row of their own."""
+        ...
 
 
 def ended(tokenizer: Tokenizer) -> EndedTokenizer:
@@ -34,7 +42,7 @@ def ended(tokenizer: Tokenizer) -> EndedTokenizer:
 
 
 class Ended:
-    """Another tokenizer and an end token, whose id is one above all of its own."""
+    """Another tokenizer, which begins each text with one token, and an end token, whose id is one above all of its."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
@@ -44,8 +52,19 @@ class Ended:
         return self._tokenizer.size + 1
 
     @property
+    def start(self) -> int:
+        return self._alone("")[0]
+
+    @property
     def end(self) -> int:
         return self._tokenizer.size
+
+    def pieces(self, text: str) -> list[int]:
+        return self._alone(text)[1:]
+
+    def _alone(self, text: str) -> list[int]:
+        ids, _ = self._tokenizer.encode([text], sys.maxsize)
+        return [int(one) for one in ids[0]]
 
     def encode(self, texts: Sequence[str], length: int) -> tuple[Tensor, Tensor]:
         ids, mask = self._tokenizer.encode(texts, length - 1)
@@ -81,7 +100,7 @@ class Templated:
             raise InputError(
                 f"this tokenizer puts {len(around)} tokens around a text; CLIP's puts two, a start and an end token"
             )
-        self._engine, (_, self._end) = engine, around
+        self._engine, (self._start, self._end) = engine, around
         self._cleans = getattr(engine.model, "end_of_word_suffix", None) == "</w>"  # CLIP's vocabulary: cleaned text
 
     @staticmethod
@@ -123,12 +142,18 @@ class Templated:
         return int(self._engine.get_vocab_size())
 
     @property
+    def start(self) -> int:
+        return int(self._start)
+
+    @property
     def end(self) -> int:
         return int(self._end)
 
+    def pieces(self, text: str) -> list[int]:
+        return list(self._engine.encode(self._readable(text), add_special_tokens=False).ids)
+
     def encode(self, texts: Sequence[str], length: int) -> tuple[Tensor, Tensor]:
-        plain = [encodable(text) for text in texts]
-        found = self._engine.encode_batch([_cleaned(text) for text in plain] if self._cleans else plain)
+        found = self._engine.encode_batch([self._readable(text) for text in texts])
         rows = [[*one.ids[: length - 1], self.end] if len(one.ids) > length else one.ids for one in found]
         lengths = torch.tensor([len(row) for row in rows])
         longest = int(lengths.max()) if rows else 0
@@ -137,6 +162,10 @@ class Templated:
 
     def to_json(self) -> str:
         return str(self._engine.to_str())
+
+    def _readable(self, text: str) -> str:
+        plain = encodable(text)
+        return _cleaned(plain) if self._cleans else plain
 
 
 def template(engine: Engine, start: str, end: str) -> processors.TemplateProcessing:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -76,17 +78,34 @@ def read(data: bytes, *, short: int | None = None, box: Box | None = None) -> Im
     With `short` a JPEG without a box may be decoded at a half, a quarter or an eighth of its size, its short side
     not below `short` pixels. Raises UnreadableError (TruncatedError where the file ends too early).
     """
-    try:
+    with _explained():
         image = _open(data)
         if short is not None and box is None:
             image.draft(None, (short, short))
         image.load()
         upright = _rgb(_upright(image))
         return upright if box is None else around(upright, box)
-    except UnreadableError:
-        raise
-    except Exception as error:  # a broken file may raise anything: decoders let struct, zlib and index errors through
-        raise _why(error) from error
+
+
+def read_rgba(data: bytes) -> Image.Image:
+    """The first frame as `rgba` makes it; raises as `read` does."""
+    with _explained():
+        image = _open(data)
+        image.load()
+        return rgba(image)
+
+
+def rgba(image: Image.Image) -> Image.Image:
+    """Upright and with its transparency, 8 bits a channel, and with no EXIF that could turn it once more."""
+    upright = _eight_bits(_upright(image))
+    whole = upright.convert("RGBA" if upright.has_transparency_data else "RGB").convert("RGBA")
+    whole.info.clear()
+    return whole
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    """RGBA to RGB."""
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 
 
 def around(image: Image.Image, box: Box) -> Image.Image:
@@ -132,15 +151,28 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
+    image = _eight_bits(image)
+    return on_white(image.convert("RGBA")) if image.has_transparency_data else image.convert("RGB")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         deep = np.asarray(image).astype(np.uint32)
-        return Image.fromarray(((deep * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
+        return Image.fromarray(((deep * 255 + 32767) // 65535).astype(np.uint8))
     if image.mode in ("I", "F"):
         raise UnreadableError("32-bit pixels have no fixed white; save it with 8 or 16 bits a channel")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
+    return image
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Within, whatever is raised becomes an UnreadableError that says why."""
+    try:
+        yield
+    except UnreadableError:
+        raise
+    except Exception as error:  # a broken file may raise anything: decoders let struct, zlib and index errors through
+        raise _why(error) from error
 
 
 def _why(error: Exception) -> UnreadableError:

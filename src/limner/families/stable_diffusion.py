@@ -29,7 +29,8 @@ from limner.process import predictions
 from limner.process.contrast import contrast
 from limner.process.diffusion import NoiseSchedule, ScheduleConfig
 from limner.process.guidance import drop, guide, rescale
-from limner.process.solvers import Solver, find
+from limner.process.solvers import build, find, start_at
+from limner.process.solvers.solver import Solver
 from limner.text.conditioning import SD1, Conditioner, ConditionerConfig, Conditioning, embed_sizes
 
 FIRST_SCALE, MOST_SCALE = 1 / 0.07, 100.0  # of the contrast's inverse temperature
@@ -105,7 +106,7 @@ class Knobs:
     strength: float = 0.6  # with an image: how much of it is drawn anew
 
     def __post_init__(self) -> None:
-        find(self.solver).check_spacing(self.spacing or None)
+        find(self.solver, self.spacing or None)
         check(1 <= self.steps <= 1000, f"steps = {self.steps} is not from 1 to 1000")
         check(0.0 <= self.guidance <= 30.0, f"guidance = {self.guidance} is not from 0 to 30; 1 is none, 7.5 is usual")
         check(0.0 <= self.rescale <= 1.0, f"rescale = {self.rescale} is not a share from 0 to 1; 0.7 is usual")
@@ -185,7 +186,7 @@ class StableDiffusion(Family):
         self.unet = UNet(config.unet)
         self.lessons = None if config.learning is None else Lessons(config, config.learning)
         self.schedule = NoiseSchedule(config.schedule)
-        self.prediction = predictions.prediction(config.prediction)
+        self.prediction = predictions.prediction_named(config.prediction)
 
     @property
     def multiple(self) -> int:
@@ -235,11 +236,11 @@ class StableDiffusion(Family):
         return [self._begin(request) for request in requests]
 
     def _begin(self, request: Request) -> DiffusionSketch:
-        knobs, kind = request.knobs, find(request.knobs.solver)
-        height, width = self._size(request)
-        solver = kind(
-            self.schedule, steps=knobs.steps, spacing=knobs.spacing or None, prediction=self.config.prediction,
-            start=0 if request.image is None else kind.start_at(knobs.steps, knobs.strength), eta=knobs.eta,
+        knobs, (height, width) = request.knobs, self._size(request)
+        solver = build(
+            knobs.solver, self.schedule, steps=knobs.steps, spacing=knobs.spacing or None,
+            prediction=self.config.prediction, eta=knobs.eta,
+            start=0 if request.image is None else start_at(knobs.steps, strength=knobs.strength),
         )  # fmt: skip
         texts = self.conditioner.guided(request.prompt, request.negative_prompt, clip_skip=knobs.clip_skip)
         sketch = DiffusionSketch(
@@ -264,17 +265,17 @@ class StableDiffusion(Family):
 
     def _look(self, sketch: DiffusionSketch, noise: Tensor) -> None:
         """The start: noise alone, or the given picture with as much of it as `strength` says."""
-        image, mask, pure = sketch.request.image, sketch.request.mask, sketch.request.knobs.strength == 1.0
-        check(image is not None or mask is None, "a mask needs the image that it belongs to: give the image too")
-        if image is None:
-            sketch.solver.begin(noise)
-        else:
-            latents = self._encoded(image)
-            sketch.solver.begin(noise) if pure else sketch.solver.start(latents, noise)
-            if mask is not None and not self.config.repaints:
-                sketch.known = Known(latents, noise, on_grid(mask, noise))
+        request, solver = sketch.request, sketch.solver
+        check(request.image is not None or request.mask is None, "a mask needs its image: give the image too")
+        solver.begin(noise)
+        if request.image is not None:
+            latents = self._encoded(request.image)
+            if request.knobs.strength < 1.0:
+                solver.x = solver.noised(latents, noise)
+            if request.mask is not None and not self.config.repaints:
+                sketch.known = Known(latents, noise, on_grid(request.mask, noise))
         if self.config.repaints:
-            sketch.shown = self._shown(image, mask, noise)
+            sketch.shown = self._shown(request.image, request.mask, noise)
 
     def _shown(self, image: Tensor | None, mask: Tensor | None, like: Tensor) -> Tensor:
         """The mask and the picture without what it covers, on the grid of `like`; without a mask all is to paint."""
@@ -286,7 +287,7 @@ class StableDiffusion(Family):
         return torch.cat([on_grid(mask, like), kept], dim=1)
 
     def _encoded(self, image: Tensor) -> Tensor:
-        return self.vae.encode(image[None].to(self.device, self.vae.dtype)).float()
+        return self.vae.encode(image[None].to(self.device, dtype_of(self.vae))).float()
 
     @torch.no_grad()
     def advance(self, sketches: Sequence[Sketch]) -> None:
@@ -308,7 +309,7 @@ class StableDiffusion(Family):
 
     def _denoised(self, rows: Sequence[tuple[DiffusionSketch, int]]) -> Tensor:
         """Of sketches with the number of one of their texts."""
-        dtype = self.unet.dtype
+        dtype = dtype_of(self.unet)
         x = torch.cat([torch.cat([one.solver.x, *_maybe(one.shown)], dim=1) for one, _ in rows])
         t = torch.tensor([one.solver.t for one, _ in rows], device=x.device)
         tokens = torch.cat([one.texts.tokens[row : row + 1] for one, row in rows])
@@ -335,9 +336,8 @@ def _proceed(sketch: DiffusionSketch, output: Tensor) -> None:
 
 
 def _steered(sketch: DiffusionSketch, cond: Tensor, uncond: Tensor) -> Tensor:
-    guided = guide(cond, uncond, torch.tensor([sketch.guidance], device=cond.device))
-    share = sketch.request.knobs.rescale
-    return rescale(guided, cond, share) if share else guided
+    scale, share = (cond.new_tensor([one]) for one in (sketch.guidance, sketch.request.knobs.rescale))
+    return rescale(guide(cond, uncond, scale), cond, share)
 
 
 def _maybe(tensor: Tensor | None) -> list[Tensor]:
@@ -352,6 +352,10 @@ def grouped(sketches: Iterable[DiffusionSketch]) -> list[list[DiffusionSketch]]:
     return list(groups.values())
 
 
+def dtype_of(module: nn.Module) -> torch.dtype:
+    return next(module.parameters()).dtype
+
+
 def on_grid(mask: Tensor, like: Tensor) -> Tensor:
     """(1, H, W) of pixels to (1, 1, h, w): each place the mean of its pixels, so that edges are soft."""
     return F.adaptive_avg_pool2d(mask[None].to(like), like.shape[-2:])
@@ -360,4 +364,4 @@ def on_grid(mask: Tensor, like: Tensor) -> Tensor:
 @torch.no_grad()
 def decoded(vae: VAE, latents: Tensor) -> Tensor:
     """(1, C, h, w) to the picture, (3, H, W) in [-1, 1]."""
-    return vae.decode(latents.to(vae.dtype))[0].float().clamp(-1.0, 1.0)
+    return vae.decode(latents.to(dtype_of(vae)))[0].float().clamp(-1.0, 1.0)

@@ -92,10 +92,6 @@ class UNet(nn.Module):
         for edge in (self.conv_in, self.conv_out):
             edge._limner_group = "adamw"  # type: ignore[assignment]  # Muon is for hidden matrices
 
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.conv_in.weight.dtype
-
     def forward(self, x: Tensor, t: Tensor, context: Tensor, added: Tensor | None = None) -> Tensor:
         """(B, C, h, w) at times t (B,) from 0 to 999, with texts (B, L, context), to (B, channels_out, h, w).
 

@@ -19,3 +19,11 @@ def drop(captions: Sequence[str], *, share: float, generator: Generator) -> list
 def guide(cond: Tensor, uncond: Tensor, scale: Tensor) -> Tensor:
     """Rows of `cond` and `uncond` (B, ...) with each row's own `scale` (B,)."""
     return uncond + spread_over(scale, cond) * (cond - uncond)
+
+
+def rescale(guided: Tensor, cond: Tensor, phi: Tensor) -> Tensor:
+    """Rows of `guided` (B, ...) brought towards the standard deviation of `cond`, by each row's own share `phi` (B,):
+    strong guidance makes pictures too bright (Lin et al. 2023, section 3.4, where phi is 0.7)."""
+    inner = tuple(range(1, guided.ndim))
+    ratio = cond.std(dim=inner, keepdim=True) / guided.std(dim=inner, keepdim=True)
+    return guided * torch.lerp(torch.ones_like(ratio), ratio, spread_over(phi, ratio))

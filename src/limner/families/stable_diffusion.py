@@ -270,7 +270,7 @@ class StableDiffusion(Family):
         solver.begin(noise)
         if request.image is not None:
             latents = self._encoded(request.image)
-            if request.knobs.strength < 1.0:
+            if request.mask is None or request.knobs.strength < 1.0:
                 solver.x = solver.noised(latents, noise)
             if request.mask is not None and not self.config.repaints:
                 sketch.known = Known(latents, noise, on_grid(request.mask, noise))

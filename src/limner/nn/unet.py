@@ -83,12 +83,11 @@ class UNet(nn.Module):
 
     def initialise(self) -> None:
         """What is added to a residual stream begins at zero, and so does the answer (Ho et al. 2020)."""
-        for module in self.modules():
-            if isinstance(module, ResidualBlock):
-                nn.init.zeros_(module.conv2.weight)
-            if isinstance(module, Transformer):
-                nn.init.zeros_(module.proj_out.weight)
-        nn.init.zeros_(self.conv_out.weight)
+        last = [module.conv2 for module in self.modules() if isinstance(module, ResidualBlock)]
+        last += [module.proj_out for module in self.modules() if isinstance(module, Transformer)]
+        for layer in (*last, self.conv_out):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
         for edge in (self.conv_in, self.conv_out):
             edge._limner_group = "adamw"  # type: ignore[assignment]  # Muon is for hidden matrices
 

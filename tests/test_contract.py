@@ -449,6 +449,33 @@ def test_what_is_asked_for_is_used_or_refused(trained: Trained, given: str) -> N
 
 
 @drawing
+def test_a_family_draws_over_images_if_it_has_a_strength(trained: Trained) -> None:
+    family = trained.family
+    has = any(one.name == "strength" for one in dataclasses.fields(family.Knobs))
+    with contextlib.nullcontext() if has else pytest.raises(InputError):
+        picture(family, ask(family, PROMPTS[0], image=trained.batch.images[3]))
+
+
+@drawing
+def test_sizes_are_drawn_or_refused_and_change_no_others_picture(trained: Trained) -> None:
+    """A picture that is not square, and not the model's own; alone, and among those of another size and shape."""
+    family, own, step = trained.family, trained.family.config.image_size, trained.family.multiple
+    if step is None:
+        with pytest.raises(InputError, match=f"{own} x {own} alone"):
+            picture(family, ask(family, PROMPTS[0], size=(own, 2 * own)))
+        return
+    wide, high = (own, own + step), (own + 2 * step, own)
+    sizes = [None, wide, high, wide, None]
+    requests = [ask(family, PROMPTS[0], seed=7, size=size) for size in sizes]
+    together = draw(family, requests)
+    for request, one in zip(requests, together, strict=True):
+        assert one.shape == (3, *(request.size or (own, own)))
+        assert same(one, picture(family, request))
+    with pytest.raises(InputError, match="the nearest is"):
+        picture(family, ask(family, PROMPTS[0], size=(own, own + 1)))
+
+
+@drawing
 def test_an_image_of_another_size_is_refused(trained: Trained) -> None:
     size = trained.family.config.image_size + 1
     with pytest.raises(InputError):

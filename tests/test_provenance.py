@@ -17,6 +17,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from limner import provenance
+from limner.canvas import Margins
 from limner.core import InputError
 from limner.provenance import (
     Settings,
@@ -86,6 +87,37 @@ def test_the_parameters_are_what_other_programs_write():
         "Seed: 7, Size: 16x8, Model hash: 0123456789, Model: flow-scenes, Denoising strength: 0.6, "
         "Init image hash: fedcba9876, Version: limner 0.1.0"
     )
+
+
+def test_what_was_done_to_a_picture_is_told_as_others_tell_it():
+    drawn = replace(SETTINGS, negative_prompt="", knobs={"strength": 0.5}, width=32, height=16)
+    twice = parameters(replace(drawn, upscale=2.0)).splitlines()[1]
+    assert twice == (
+        "Seed: 7, Size: 16x8, Model hash: 0123456789, Model: flow-scenes, Denoising strength: 0.5, "
+        "Hires upscale: 2.0, Hires upscaler: Lanczos, Version: limner 0.1.0"
+    )
+    over = replace(drawn, source="fedcba9876543210", extend=Margins(left=8, top=4), feather=3)
+    assert (
+        parameters(over)
+        .splitlines()[1]
+        .endswith(
+            "Size: 32x16, Model hash: 0123456789, Model: flow-scenes, Denoising strength: 0.5, "
+            "Init image hash: fedcba9876, Mask blur: 3, Extend: left=8 top=4, Version: limner 0.1.0"
+        )
+    )
+    assert "Hires" not in parameters(replace(over, upscale=2.0))
+    for one in (over, replace(drawn, upscale=1.7)):
+        assert Settings.from_json(one.to_json(), "here") == one
+
+
+@pytest.mark.parametrize("factor", [1.01, 1.5, 1.7, 3.3, 16.0])
+def test_the_size_asked_for_follows_from_what_came_of_it(factor):
+    for side in range(1, 200):
+        wide = replace(SETTINGS, width=round(factor * side), height=round(factor * 64), upscale=factor)
+        assert wide.size == (64, side)
+    assert replace(SETTINGS, width=30, height=20, extend=Margins(left=8, top=4, bottom=1)).size == (15, 22)
+    with pytest.raises(InputError, match=r"here: upscale = 0\.0"):
+        Settings.from_json(SETTINGS.to_json().replace('"upscale": 1.0', '"upscale": 0.0'), "here")
 
 
 def test_odd_values_survive_the_readers_rule():

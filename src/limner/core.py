@@ -152,12 +152,17 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What somebody asks for. `image` is (3, H, W) in [-1, 1]; `mask` is (1, H, W), 1 where to paint."""
+    """What somebody asks for, of `size` (H, W) pixels or, without one, of the model's own.
+
+    `image` is (3, H, W) in [-1, 1]; `mask` is (1, H, W) from 0 to 1: 1 where to paint, between where what is painted
+    fades into the image.
+    """
 
     prompt: str
     seed: int
     knobs: Any
     negative_prompt: str = ""
+    size: tuple[int, int] | None = None
     image: Tensor | None = None
     mask: Tensor | None = None
 
@@ -215,7 +220,8 @@ class Family(nn.Module):
 
     `Config` is the architecture (with `image_size`), `Knobs` what may be set at sampling; both are
     frozen dataclasses and read strictly by `parse`. `presets` has at least `tiny` and `base`. A family
-    that draws no pictures (CLIP, which judges them) leaves out `Knobs`, `begin` and `advance`.
+    that draws no pictures (CLIP, which judges them) leaves out `Knobs`, `begin` and `advance`. One that
+    draws over images has the knob `strength`: how much of an image is drawn anew, 1 being all.
     """
 
     Config: ClassVar[type]
@@ -236,6 +242,11 @@ class Family(nn.Module):
         """Whether it draws pictures at all."""
         return cls.begin is not Family.begin
 
+    @property
+    def multiple(self) -> int | None:
+        """The sides of a picture may be any multiples of so many pixels; None: they are `config.image_size` both."""
+        return None
+
     def calibrate(self, batch: Batch) -> None:
         """Set in closed form, once, before a fresh training begins: a linear basis, a latent's scale, a mean."""
 
@@ -248,7 +259,10 @@ class Family(nn.Module):
         raise InputError(f"a {type(self).__name__} model draws no pictures; limner models says which do")
 
     def advance(self, sketches: Sequence[Sketch]) -> None:
-        """One step for each sketch, in one network call; none of them is done. Changes them in place."""
+        """One step for each sketch, in one network call; none of them is done. Changes them in place.
+
+        They may be of different sizes where `multiple` allows that: a family then groups them itself, a call for each.
+        """
         raise NotImplementedError
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Generator, Tensor
 
 import limner
 from limner import families, store
+from limner.canvas import FEATHER, Canvas, Margins, Sizes, Task, prepare
 from limner.core import Family, InputError, Request, Sketch, check, nearest, parse, unparse
 from limner.judge import Judge
 from limner.provenance import Settings
@@ -39,8 +39,13 @@ def drawing(
 ) -> Iterator[list[Sketch]]:
     """Draw `requests` in order, at most `batch` at once: yields each batch when it is done.
 
-    `on_step` is shown the sketches of a batch after each of their steps.
+    `on_step` is shown the sketches of a batch after each of their steps. InputError before anything is drawn where a
+    request is for a size that the family does not draw.
     """
+    sizes = Sizes.of(family)
+    for request in requests:
+        if request.size is not None:
+            sizes.check(request.size)
     for start in range(0, len(requests), batch):
         sketches = family.begin(requests[start : start + batch])
         while undone := [sketch for sketch in sketches if not sketch.done]:
@@ -162,8 +167,15 @@ class Pipeline:
         num_images_per_prompt: int = 1,
         generator: Generator | Sequence[Generator] | None = None,
         seed: int | None = None,
+        height: int | None = None,
+        width: int | None = None,
         image: Image.Image | None = None,
         mask_image: Image.Image | None = None,
+        strength: float | None = None,
+        extend: Mapping[str, int] | None = None,
+        upscale: float = 1.0,
+        exact: bool = False,
+        feather: int | None = None,
         knobs: Mapping[str, Any] | None = None,
         callback_on_step_end: StepEnd | None = None,
         output_type: str = "pil",
@@ -176,7 +188,10 @@ class Pipeline:
         `knobs` are the family's own (its `Knobs`); `num_inference_steps` and `guidance_scale` are other
         names of `steps` and `guidance`. Pictures have the seeds `seed`, `seed + 1`, ...; a generator stands
         for its initial seed and is not advanced, a list has one for each picture, and without either the first
-        seed is random. `image` and `mask_image` (white: paint here) are scaled and cut to the model's size.
+        seed is random.
+
+        `strength` is how much of `image` is drawn anew; where it is not given and a part is painted, that part is new.
+        For `height` to `feather` see `canvas`.
 
         `callback_on_step_end(pipe, step, steps_left, {"sketches": [...]})` is called after each step
         of each batch; a sketch's `preview()` is its picture so far, which `to_pil` converts. What it
@@ -194,9 +209,12 @@ class Pipeline:
             copies=num_images_per_prompt,
             seeds=_seeds(generator, seed),
             knobs={**(knobs or {}), **{key: value for key, value in asked.items() if value is not None}},
-            image=image,
-            mask_image=mask_image,
-        )
+            strength=strength,
+            canvas=self.canvas(
+                height=height, width=width, image=image, mask_image=mask_image, extend=extend, upscale=upscale,
+                exact=exact, feather=feather,
+            ),
+        )  # fmt: skip
         on_step = None if callback_on_step_end is None else self._stepper(callback_on_step_end)
         if rerank is None:
             check(judge is None, "a judge is for rerank: say how many pictures of each prompt to keep")
@@ -217,22 +235,73 @@ class Pipeline:
         copies: int = 1,
         seeds: int | Sequence[int] | None = None,
         knobs: Mapping[str, Any] | None = None,
-        image: Image.Image | None = None,
-        mask_image: Image.Image | None = None,
+        strength: float | None = None,
+        canvas: Canvas | None = None,
     ) -> list[Request]:
-        """`copies` requests for each prompt, seeded one after the other; InputError if anything does not fit."""
+        """`copies` requests for each prompt, seeded one after the other; InputError if anything does not fit.
+
+        They are drawn upon `canvas`, or a blank one of the model's own size. `strength` is the knob of that name.
+        """
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
         negatives = _for_each(prompts, negative_prompt or "")
         if copies < 1 or not prompts:
             raise InputError(f"{copies} pictures of {len(prompts)} prompts cannot be drawn; ask for 1 or more")
-        size, typed = self.family.config.image_size, self.knobs(knobs or {})
-        pixels = None if image is None else _pixels(image, size)
-        mask = None if mask_image is None else _mask(mask_image, size)
+        canvas = canvas or self.canvas()
+        typed = self.knobs({**(knobs or {}), **self._strength(canvas, strength, among=knobs or {})})
         pairs = [pair for pair in zip(prompts, negatives, strict=True) for _ in range(copies)]
         return [
-            Request(prompt=one, negative_prompt=negative, seed=number, knobs=typed, image=pixels, mask=mask)
+            Task(
+                prompt=one, negative_prompt=negative, seed=number, knobs=typed,
+                size=canvas.size, image=canvas.image, mask=canvas.mask, canvas=canvas,
+            )
             for (one, negative), number in zip(pairs, _numbered(seeds, len(pairs)), strict=True)
-        ]
+        ]  # fmt: skip
+
+    def canvas(
+        self,
+        *,
+        height: int | None = None,
+        width: int | None = None,
+        image: Image.Image | None = None,
+        mask_image: Image.Image | None = None,
+        extend: Mapping[str, int] | None = None,
+        upscale: float = 1.0,
+        exact: bool = False,
+        feather: int | None = None,
+    ) -> Canvas:
+        """What `requests` are drawn upon; InputError if this model cannot draw it, or something contradicts the rest.
+
+        `height` and `width` are pixels. Without them an image keeps its size if the model draws many, and is scaled and
+        cut in the middle to the model's if it draws one. What is white in `mask_image` is painted; without one, what is
+        transparent in the image. `extend` adds pixels at "left", "right", "top" and "bottom", which are painted. With
+        `exact` the image's own pixels come back wherever nothing is painted, and are blended over the first `feather`
+        pixels (8) where something is; what is extended always keeps them. With `upscale` the image, or what is drawn
+        from the prompt alone, is enlarged so many times and drawn anew.
+        """
+        check((height is None) == (width is None), "give height and width, or neither of them")
+        check(upscale == 1.0 or self._redraws(), f"{self.name or 'this model'} cannot draw anew: leave upscale out")
+        return prepare(
+            Sizes.of(self.family),
+            image=image,
+            mask=mask_image,
+            size=None if height is None or width is None else (height, width),
+            extend=None if extend is None else parse(Margins, extend, "extend"),
+            feather=FEATHER if exact and feather is None else feather,
+            upscale=float(upscale),
+        )
+
+    def _redraws(self) -> bool:
+        return "strength" in {one.name for one in fields(self.family.Knobs)}
+
+    def _strength(self, canvas: Canvas, asked: float | None, *, among: Mapping[str, Any]) -> dict[str, float]:
+        """The knob, if it was asked for or is usual for what is drawn and not among the other knobs."""
+        if asked is not None:
+            redrawn = canvas.image is not None or canvas.twice
+            check(redrawn, "strength is how much of an image is drawn anew, and there is none: leave it out")
+            return {"strength": asked}
+        if canvas.strength is None or "strength" in among or not self._redraws():
+            return {}
+        return {"strength": canvas.strength}
 
     def knobs(self, values: Mapping[str, Any]) -> Any:
         """The family's Knobs, read strictly."""
@@ -241,10 +310,10 @@ class Pipeline:
     def stream(
         self, requests: Sequence[Request], *, batch: int = BATCH, on_step: OnStep | None = None
     ) -> Iterator[Picture]:
-        """The pictures in order, each batch as soon as it is done."""
+        """The pictures in order, each batch as soon as it is done. `on_step` sees both times of what is enlarged."""
         for done in drawing(self.family, requests, batch=batch, on_step=on_step):
-            for sketch in done:
-                yield Picture(sketch.image, self._settings(sketch, batch=len(done)))
+            for sketch in self._enlarged(done, on_step):
+                yield self._picture(sketch, sketch.image, batch=len(done))
 
     def ranked(
         self, requests: Sequence[Request], *, of: int, judge: Judge, batch: int = BATCH, on_step: OnStep | None = None
@@ -261,16 +330,34 @@ class Pipeline:
 
     def previews(self, sketches: Sequence[Sketch]) -> list[Picture | None]:
         """The pictures so far, for use in `on_step`; None where there is nothing to see yet."""
-        pixels = [sketch.preview() for sketch in sketches]
-        settings = [replace(self._settings(one, batch=len(sketches)), step=one.step) for one in sketches]
-        return [None if one is None else Picture(one, about) for one, about in zip(pixels, settings, strict=True)]
+        seen = [(one, one.preview()) for one in sketches]
+        pictures = [None if so is None else self._picture(one, so, batch=len(sketches)) for one, so in seen]
+        return [
+            None if one is None else replace(one, settings=replace(one.settings, step=sketch.step))
+            for one, sketch in zip(pictures, sketches, strict=True)
+        ]
 
-    def redraw(self, settings: Settings) -> Picture:
-        """The picture of `settings` again, among as many as it was first drawn with: that decides the last bits."""
-        if settings.source:
-            raise InputError("it was painted over another picture, which it does not carry; draw it with that one")
-        if settings.step is not None:
-            raise InputError(f"it is a preview after step {settings.step}; take the finished picture")
+    def redraw(
+        self, settings: Settings, *, image: Image.Image | None = None, mask_image: Image.Image | None = None
+    ) -> Picture:
+        """The picture of `settings` again, among as many as it was first drawn with: that decides the last bits.
+
+        What was painted over another picture wants that `image`, and the mask if there was one.
+        """
+        check(settings.step is None, f"it is a preview after step {settings.step}; take the finished picture")
+        if settings.source and image is None:
+            raise InputError("it was painted over another picture, which it does not carry: give that image too")
+        height, width = settings.size
+        canvas = self.canvas(
+            height=height,
+            width=width,
+            image=image,
+            mask_image=mask_image,
+            extend=None if settings.extend is None else unparse(settings.extend),
+            upscale=settings.upscale,
+            feather=settings.feather,
+        )
+        check(canvas.source == settings.source, "it was painted over another picture or mask: give those")
         together = min(max(settings.batch, 1), MOST_TOGETHER)
         requests = self.requests(
             settings.prompt,
@@ -278,6 +365,7 @@ class Pipeline:
             copies=together,
             seeds=[settings.seed] * together,
             knobs=settings.knobs,
+            canvas=canvas,
         )
         return next(self.stream(requests, batch=together))
 
@@ -288,9 +376,23 @@ class Pipeline:
 
         return on_step
 
-    def _settings(self, sketch: Sketch, *, batch: int) -> Settings:
-        request, size = sketch.request, self.family.config.image_size
-        return Settings(
+    def _enlarged(self, done: Sequence[Sketch], on_step: OnStep | None) -> Iterator[Sketch]:
+        """`done`, those that are drawn twice drawn again: fewer together, so that they take no more memory."""
+        tasks = [self._larger(one) for one in done if _task(one).canvas.twice]
+        batch = max(1, min((int(len(done) / task.canvas.upscale**2) for task in tasks), default=1))
+        again = (one for some in drawing(self.family, tasks, batch=batch, on_step=on_step) for one in some)
+        for sketch in done:
+            yield next(again) if _task(sketch).canvas.twice else sketch
+
+    def _larger(self, sketch: Sketch) -> Task:
+        task = _task(sketch)
+        return task.upon(task.canvas.enlarged(to_pil(sketch.image), Sizes.of(self.family)))
+
+    def _picture(self, sketch: Sketch, pixels: Tensor, *, batch: int) -> Picture:
+        request = _task(sketch)
+        canvas = request.canvas
+        picture = canvas.finish(pixels)
+        settings = Settings(
             prompt=request.prompt,
             negative_prompt=request.negative_prompt,
             seed=request.seed,
@@ -298,13 +400,17 @@ class Pipeline:
             knobs=unparse(request.knobs),
             model=self.name,
             model_hash=self.hash,
-            width=size,
-            height=size,
+            width=picture.shape[2],
+            height=picture.shape[1],
             limner=limner.__version__,
             torch=str(torch.__version__),
             batch=batch,
-            source=_source(request),
+            source=canvas.source,
+            extend=canvas.extend,
+            feather=canvas.feather,
+            upscale=1.0 if canvas.twice else canvas.upscale,  # not yet
         )
+        return Picture(picture, settings)
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -313,6 +419,11 @@ class Pipeline:
 
 def check_rerank(keep: int, *, of: int) -> None:
     check(1 <= keep <= of, f"rerank = {keep} is not from 1 to {of}, the number of pictures of each prompt")
+
+
+def _task(sketch: Sketch) -> Task:
+    assert isinstance(sketch.request, Task), "a pipeline draws what its own requests ask for"
+    return sketch.request
 
 
 def _seeds(generator: Generator | Sequence[Generator] | None, seed: int | None) -> int | list[int] | None:
@@ -342,27 +453,6 @@ def _for_each(prompts: Sequence[str], negative: str | Sequence[str]) -> list[str
             f"there are {len(negatives)} negative prompts for {len(prompts)} prompts; give one, or as many"
         )
     return negatives
-
-
-def _pixels(image: Image.Image, size: int) -> Tensor:
-    """Scaled and cut in the middle to (3, size, size) in [-1, 1]."""
-    return _fitted(image.convert("RGB"), size).permute(2, 0, 1).div(127.5).sub(1.0)
-
-
-def _mask(image: Image.Image, size: int) -> Tensor:
-    """(1, size, size), 1 where white."""
-    return _fitted(image.convert("L"), size)[None].gt(127).float()
-
-
-def _fitted(image: Image.Image, size: int) -> Tensor:
-    fitted = ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
-    array = torch.frombuffer(bytearray(fitted.tobytes()), dtype=torch.uint8)
-    return array.reshape(size, size, *([3] if image.mode == "RGB" else [])).float()
-
-
-def _source(request: Request) -> str:
-    parts = [part for part in (request.image, request.mask) if part is not None]
-    return hashlib.sha256(b"".join(part.numpy().tobytes() for part in parts)).hexdigest() if parts else ""
 
 
 def _unit(pictures: Sequence[Picture]) -> Tensor:

@@ -18,7 +18,8 @@ from typing import TypeVar
 from PIL import Image, PngImagePlugin
 from PIL.ExifTags import IFD, Base
 
-from limner.core import InputError, parse, unparse
+from limner.canvas import Margins
+from limner.core import InputError, check, parse, unparse
 from limner.store import atomic_write
 
 T = TypeVar("T")
@@ -43,7 +44,9 @@ SPELLINGS = {"steps": "Steps", "solver": "Sampler", "guidance": "CFG scale", "st
 class Settings:
     """All that one picture was drawn with. `batch` is how many were drawn together.
 
-    `source` is the SHA-256 of the picture (and mask) it was painted over, or nothing; `step` is the number
+    `source` is the SHA-256 of the picture (and mask) it was painted over, or nothing; `extend` by how much that was
+    extended first; `feather`, over how many pixels its own blend into the drawn ones, None where it has none back.
+    `upscale` is how many times that, or what was drawn at first, was enlarged. `step` is the number
     of steps behind a preview, None for a finished picture. `score` is what the CLIP `judge` said of it.
     """
 
@@ -60,10 +63,30 @@ class Settings:
     torch: str
     batch: int = 1
     source: str = ""
+    extend: Margins | None = None
+    feather: int | None = None
+    upscale: float = 1.0
     step: int | None = None
     judge: str = ""
     judge_hash: str = ""
     score: float | None = None
+
+    def __post_init__(self) -> None:
+        check(self.upscale >= 1.0, f"upscale = {self.upscale} is below 1, and enlarges nothing")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) to ask for, so that extended and enlarged it has its own."""
+        height, width = (round(side / self.upscale) for side in (self.height, self.width))
+        if self.extend is None:
+            return height, width
+        rows, columns = self.extend.both
+        return height - sum(rows), width - sum(columns)
+
+    @property
+    def twice(self) -> bool:
+        """Whether it was drawn from the prompt alone, enlarged, and drawn once more."""
+        return self.upscale > 1.0 and not self.source
 
     def to_json(self) -> str:
         """ASCII, so that any string survives any container."""
@@ -87,7 +110,8 @@ def parameters(settings: Settings) -> str:
     if settings.negative_prompt:
         lines.append(f"Negative prompt: {_encodable(settings.negative_prompt)}")
     known = {SPELLINGS[key]: value for key, value in settings.knobs.items() if key in SPELLINGS}
-    if not settings.source:
+    height, width = settings.size if settings.twice else (settings.height, settings.width)
+    if not (settings.twice or settings.source):
         known.pop("Denoising strength", None)
     extras = {_spelt(key): value for key, value in settings.knobs.items() if key not in SPELLINGS}
     pairs: dict[str, Value] = {
@@ -95,12 +119,16 @@ def parameters(settings: Settings) -> str:
         "Sampler": known.get("Sampler"),
         "CFG scale": known.get("CFG scale"),
         "Seed": settings.seed,
-        "Size": f"{settings.width}x{settings.height}",
+        "Size": f"{width}x{height}",
         "Model hash": settings.model_hash[:10],
         "Model": settings.model,
         "Denoising strength": known.get("Denoising strength"),
         "Init image hash": settings.source[:10] or None,
         **extras,
+        "Mask blur": settings.feather,
+        "Extend": None if settings.extend is None else str(settings.extend),
+        "Hires upscale": settings.upscale if settings.twice else None,
+        "Hires upscaler": "Lanczos" if settings.twice else None,
         "Preview step": settings.step,
         "Judge": settings.judge or None,
         "Judge hash": settings.judge_hash[:10] or None,

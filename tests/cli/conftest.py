@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from tests.examinations import two_tasks
 from tests.painter import Painter, painter
+from tests.toys.mural import Mural, mural
 
 from limner import families, pipeline
 from limner.cli.main import main
 
-__all__ = ["painter", "two_tasks"]
+__all__ = ["mural", "painter", "two_tasks"]
 
 
 @dataclass(frozen=True)
@@ -44,3 +45,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, painter: Painter) -> P
     (tmp_path / "home").mkdir()
     monkeypatch.chdir(tmp_path / "home")
     return tmp_path / "home"
+
+
+@pytest.fixture
+def wall(home: Path, mural: Mural) -> Path:
+    """The working directory, with a mural in the folder wall: it draws any size, and over images."""
+    families.save(home / "wall", mural)
+    return home

@@ -17,6 +17,14 @@ def draw(
     steps: Annotated[int | None, typer.Option(help="More is slower and often better.")] = None,
     guidance: Annotated[float | None, typer.Option(help="How closely to follow the prompt; 1 is plain.")] = None,
     negative: Annotated[str, typer.Option(help="What to keep away from.")] = "",
+    size: Annotated[str | None, typer.Option(metavar="WxH", help="Width x height, such as 768x512.")] = None,
+    image: Annotated[Path | None, typer.Option(help="Draw this picture anew.")] = None,
+    strength: Annotated[float | None, typer.Option(help="How much of it: 1 is all.")] = None,
+    mask: Annotated[Path | None, typer.Option(help="Paint only where this is white.")] = None,
+    extend: Annotated[str | None, typer.Option(metavar="SIDE=N,...", help="left=128,right=128: add pixels.")] = None,
+    exact: Annotated[bool, typer.Option("--exact", help="Elsewhere keep the picture's own pixels.")] = False,
+    feather: Annotated[int | None, typer.Option(help="The same, blended over so many pixels; 8 usually.")] = None,
+    upscale: Annotated[float, typer.Option(help="Enlarge so many times, and draw anew.")] = 1.0,
     model: Annotated[str | None, typer.Option(help="A name that `limner models` lists, or a folder.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="A folder, or a .png, .jpg or .webp.")] = Path(
         "drawings"
@@ -34,5 +42,7 @@ def draw(
     order = drawing.Order(
         prompts=drawing.prompts(prompts or [], file), negative=drawing.prompt(negative, "--negative"), count=count,
         seed=seed, knobs=knobs, model=model, output=output, previews=previews, rerank=rerank, judge=judge,
+        size=None if size is None else drawing.size(size), image=image, strength=strength, mask=mask,
+        extend=None if extend is None else drawing.margins(extend), exact=exact, feather=feather, upscale=upscale,
     )  # fmt: skip
     drawing.carry_out(order, say=typer.echo)

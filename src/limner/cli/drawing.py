@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from limner.canvas import Size, opened
 from limner.core import InputError, Request, Sketch, check
 from limner.pipeline import DEFAULT, OnStep, Picture, Pipeline, check_rerank, find_judge
 from limner.provenance import FORMATS, format_of, save_picture
@@ -35,22 +36,37 @@ class Order:
     previews: bool
     rerank: int | None  # how many of each prompt's pictures are kept
     judge: str | None
+    size: Size | None
+    image: Path | None
+    mask: Path | None
+    strength: float | None
+    extend: Mapping[str, int] | None
+    exact: bool
+    feather: int | None
+    upscale: float
 
 
 def carry_out(order: Order, *, say: Callable[[str], object]) -> None:
     began = time.perf_counter()
     _check_output(order.output)
     _check_reranking(order)
+    image, mask = (None if path is None else opened(path) for path in (order.image, order.mask))
     pipe = Pipeline.from_pretrained(order.model or DEFAULT)
+    height, width = order.size or (None, None)
+    canvas = pipe.canvas(
+        height=height, width=width, image=image, mask_image=mask, extend=order.extend, exact=order.exact,
+        feather=order.feather, upscale=order.upscale,
+    )  # fmt: skip
     judge = find_judge(order.judge) if order.rerank is not None else None
     requests = pipe.requests(
-        order.prompts, negative_prompt=order.negative, copies=order.count, seeds=order.seed, knobs=order.knobs
-    )
+        order.prompts, negative_prompt=order.negative, copies=order.count, seeds=order.seed, knobs=order.knobs,
+        strength=order.strength, canvas=canvas,
+    )  # fmt: skip
     several = len(order.prompts) * (order.rerank or order.count) > 1
     seeds = [request.seed for request in requests]
     paths = dict(zip(seeds, places(order.output, requests, several=several), strict=True))
     loaded = time.perf_counter()
-    with _bar(len(requests)) as show:
+    with _bar(2 * len(requests) if canvas.twice else len(requests)) as show:
         watch = _together(show, _keeper(pipe, paths)) if order.previews else show
         if judge is None:
             for picture in pipe.stream(requests, on_step=watch):
@@ -120,6 +136,22 @@ def knobs(pairs: Sequence[str], *, steps: int | None, guidance: float | None) ->
     return found | {key: value for key, value in asked.items() if value is not None}
 
 
+def size(text: str) -> Size:
+    """ "768x512", the width first, as (height, width)."""
+    found = re.fullmatch(r"(\d{1,9})x(\d{1,9})", text.strip().lower())
+    check(found is not None, f'--size "{text}" is no width x height, such as --size 768x512')
+    assert found
+    return int(found[2]), int(found[1])
+
+
+def margins(text: str) -> dict[str, int]:
+    """ "left=128,right=128" by side."""
+    pairs = [part.partition("=") for part in text.split(",")]
+    whole = all(re.fullmatch(r"\d{1,9}", pixels.strip()) for _, _, pixels in pairs)
+    check(whole, f'--extend "{text}" is no list of sides and pixels, such as --extend left=128,right=128')
+    return {side.strip(): int(pixels) for side, _, pixels in pairs}
+
+
 def _value(text: str) -> Any:
     """A number, true or false as in JSON; anything else is a word."""
     try:
@@ -179,7 +211,8 @@ def _keeper(pipe: Pipeline, places: Mapping[int, Path]) -> OnStep:
         for sketch, picture in zip(sketches, pipe.previews(sketches), strict=True):
             if picture is not None:
                 path = places[sketch.request.seed]
-                aside = path.with_name(f"{path.stem}-steps") / f"{sketch.step:03}{path.suffix}"
+                time = "second-" if picture.settings.twice else ""
+                aside = path.with_name(f"{path.stem}-steps") / f"{time}{sketch.step:03}{path.suffix}"
                 save_picture(picture.image, aside, picture.settings)
 
     return keep

@@ -16,6 +16,7 @@ from PIL import Image, ImageChops
 
 import limner
 from limner import families, store
+from limner.canvas import opened
 from limner.core import InputError
 from limner.pipeline import DEFAULT, Pipeline, find_model, shipped
 from limner.pipeline import models as model_folders
@@ -70,14 +71,17 @@ def _note(family: str, name: str) -> str:
     return "" if draws else "  (draws no pictures, but judges them: --judge)"
 
 
-def rerun(path: Path, *, model: str | None, output: Path | None) -> Verdict:
-    """Draw again by the settings in a picture, pass it through the same file format, and compare."""
+def rerun(
+    path: Path, *, model: str | None, over: Path | None = None, mask: Path | None = None, output: Path | None
+) -> Verdict:
+    """Draw again by the settings in a picture, `over` another if need be, pass it through the same format, compare."""
     settings = _settings(path)
+    image, mask_image = (None if one is None else opened(one) for one in (over, mask))
     if output is not None:
         format_of(output)
     pipe = Pipeline.from_pretrained(model or _by_hash(settings))
     try:
-        picture = pipe.redraw(settings)
+        picture = pipe.redraw(settings, image=image, mask_image=mask_image)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     if output is not None:
@@ -133,6 +137,12 @@ def _about_picture(path: Path) -> Iterator[str]:
         yield f"model:     {settings.model} ({settings.family}, {settings.model_hash[:10]})"
         yield f"knobs:     {', '.join(f'{key} = {value}' for key, value in settings.knobs.items())}"
         yield f"drawn by:  limner {settings.limner}, torch {settings.torch}, {settings.batch} together"
+        if settings.source:
+            yield f"over:      another picture ({settings.source[:10]})"
+        if settings.extend is not None:
+            yield f"extended:  {settings.extend}"
+        if settings.upscale > 1.0:
+            yield f"enlarged:  {settings.upscale:g} times, and drawn anew"
         if settings.step is not None:
             yield f"preview:   after step {settings.step}"
         if settings.score is not None:

@@ -137,17 +137,25 @@ def compiled(work: Work, state: State, dtype: torch.dtype) -> Run:
 
 
 def openvino(work: Work, state: State, dtype: torch.dtype) -> Run:
-    """Static shapes, the weights in the file in float32, the precision as a hint: what its documentation advises."""
+    """From a saved model, of static shapes, the precision as a hint: what its documentation advises."""
+    import openvino
+
+    with tempfile.TemporaryDirectory() as folder:
+        _convert(work, state, Path(folder) / "model.xml")
+        hints = {"INFERENCE_PRECISION_HINT": {FP32: "f32", BF16: "bf16"}[dtype], "PERFORMANCE_HINT": "LATENCY"}
+        hints |= {"INFERENCE_NUM_THREADS": str(torch.get_num_threads())}
+        model = openvino.Core().compile_model(Path(folder) / "model.xml", "CPU", hints)
+    request, given = model.create_infer_request(), [one.numpy() for one in work.inputs(FP32)]
+    return lambda: torch.from_numpy(request.infer(given)[0])
+
+
+def _convert(work: Work, state: State, path: Path) -> None:
     import openvino
 
     network, inputs = _theirs(work, state, FP32, channels_last=False), work.inputs(FP32)
-    with torch.no_grad():
-        converted = openvino.convert_model(Wrapped(work, network), example_input=inputs)
-    converted.reshape({port: list(given.shape) for port, given in zip(converted.inputs, inputs)})
-    hints = {"INFERENCE_PRECISION_HINT": {FP32: "f32", BF16: "bf16"}[dtype], "PERFORMANCE_HINT": "LATENCY"}
-    model = openvino.Core().compile_model(converted, "CPU", hints | {"INFERENCE_NUM_THREADS": torch.get_num_threads()})
-    request, given = model.create_infer_request(), [one.numpy() for one in inputs]
-    return lambda: torch.from_numpy(request.infer(given)[0])
+    converted = openvino.convert_model(Wrapped(work, network), example_input=inputs)
+    converted.reshape({port: list(given.shape) for port, given in zip(converted.inputs, inputs, strict=True)})
+    openvino.save_model(converted, path)
 
 
 class Wrapped(nn.Module):

@@ -22,8 +22,7 @@ from limner.nn import unet, winograd
 from limner.nn.attention import attend
 from limner.nn.residual import ResidualBlock, activate
 
-FEWEST_TILES = 32  # fewer do not pay for the transformed weights
-FEWEST_CHANNELS = 32  # in and out; fewer do not pay for the transformed maps
+PLAIN = ([1, 1], [1, 1], [1, 1], 1)  # padding, stride, dilation and groups of most convolutions of 3 x 3
 
 
 def pack(network: nn.Module) -> None:
@@ -93,7 +92,7 @@ class Convolution(nn.Module):
 
     def _chosen(self, x: Tensor) -> Callable[[Tensor, Tensor | None], Tensor]:
         weight, self.weight = self.weight, self.weight.new_empty(0)
-        if fewer_products(x, weight, *self.sizes):
+        if self.sizes == PLAIN and winograd.pays(x, weight):
             self.packed, run = winograd.order(weight), self._winograd
         else:
             laid = weight.contiguous(memory_format=torch.channels_last)
@@ -104,7 +103,7 @@ class Convolution(nn.Module):
 
     def _winograd(self, x: Tensor, plus: Tensor | None) -> Tensor:
         assert self.packed is not None
-        out = winograd.convolve(x, self.packed, self.bias)
+        out = winograd.convolve(x, winograd.transform(self.packed), self.bias)
         return out if plus is None else out.add_(plus)
 
     def _direct(self, x: Tensor, plus: Tensor | None) -> Tensor:
@@ -115,15 +114,6 @@ class Convolution(nn.Module):
         else:
             out = torch.ops.mkldnn._convolution_pointwise.binary(x, plus, *given, "add", None, None, [], None)
         return out
-
-
-def fewer_products(
-    x: Tensor, weight: Tensor, padding: list[int], stride: list[int], dilation: list[int], groups: int
-) -> bool:
-    """Whether Winograd's convolution is exact enough and pays."""
-    plain = (padding, stride, dilation, groups) == ([1, 1], [1, 1], [1, 1], 1) and weight.shape[2:] == (3, 3)
-    tiles = len(x) * x.shape[2] * x.shape[3] // winograd.TILE**2
-    return plain and x.dtype is torch.float32 and tiles >= FEWEST_TILES and min(weight.shape[:2]) >= FEWEST_CHANNELS
 
 
 class Residual(nn.Module):

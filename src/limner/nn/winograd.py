@@ -17,6 +17,8 @@ from einops import rearrange
 from torch import Tensor
 
 TILE = 4  # results a side; inputs have two more
+FEWEST_TILES = 32  # fewer do not pay for the transformed weights
+FEWEST_CHANNELS = 32  # in and out; fewer do not pay for the transformed maps
 READ = (
     (4, 0, -5, 0, 1, 0), (0, -4, -4, 1, 1, 0), (0, 4, -4, -1, 1, 0),
     (0, -2, -1, 2, 1, 0), (0, 2, -1, -2, 1, 0), (0, 4, 0, -5, 0, 1),
@@ -25,19 +27,31 @@ WEIGH = ((6, 0, 0), (-4, -4, -4), (-4, 4, -4), (1, 2, 4), (1, -2, 4), (0, 0, 24)
 WRITE = ((1, 1, 1, 1, 1, 0), (0, 1, -1, 2, -2, 0), (0, 1, 1, 4, 4, 0), (0, 1, -1, 8, -8, 1))
 
 
+def pays(x: Tensor, weight: Tensor) -> bool:
+    """Whether it is exact enough and faster on a CPU, for maps like `x` and kernels (O, C, 3, 3)."""
+    tiles = len(x) * x.shape[2] * x.shape[3] // TILE**2
+    suits = x.dtype is torch.float32 and x.device.type == "cpu" and weight.shape[2:] == (3, 3)
+    return suits and tiles >= FEWEST_TILES and min(weight.shape[:2]) >= FEWEST_CHANNELS
+
+
 def order(weight: Tensor) -> Tensor:
-    """Kernels (O, C, 3, 3) as `convolve` takes them, (3, 3, C, O)."""
+    """Kernels (O, C, 3, 3) as `transform` takes them, (3, 3, C, O)."""
     return rearrange(weight, "O C i j -> i j C O").contiguous()
 
 
-def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`F.conv2d(x, ..., padding=1)` of x (B, C, h, w), both best in channels_last, with `order(weight)`."""
-    height, width = x.shape[2:]
+def transform(weight: Tensor) -> Tensor:
+    """What `convolve` takes, (36, C, O), of ordered kernels: it is made fast, and takes four times the memory."""
+    _, weigh, _ = _matrices(weight.device)
+    return (weigh @ weight.view(9, -1)).view(36, *weight.shape[2:])
+
+
+def convolve(x: Tensor, kernels: Tensor, bias: Tensor | None = None, *, padding: tuple[int, int] = (1, 1)) -> Tensor:
+    """`F.conv2d` of x (B, C, h, w), which is best in channels_last and comes out in it, with transformed kernels."""
+    height, width = (side - 2 + 2 * edge for side, edge in zip(x.shape[2:], padding, strict=True))
     down, across = -(-height // TILE), -(-width // TILE)
-    tiles = _tiles(x, down, across)
-    read, weigh, write = _matrices(x.device)
+    tiles = _tiles(x, down, across, padding)
+    read, _, write = _matrices(x.device)
     seen = (read @ tiles.view(36, -1)).view(36, -1, x.shape[1])
-    kernels = (weigh @ weight.view(9, -1)).view(36, *weight.shape[2:])
     made = (write @ torch.bmm(seen, kernels).view(36, -1)).view(TILE, TILE, len(x), down, across, -1)
     out = rearrange(made, "i j B y x O -> B y i x j O")
     out = out + bias if bias is not None else out.contiguous()
@@ -45,10 +59,11 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return whole[:, :height, :width].permute(0, 3, 1, 2)
 
 
-def _tiles(x: Tensor, down: int, across: int) -> Tensor:
+def _tiles(x: Tensor, down: int, across: int, padding: tuple[int, int]) -> Tensor:
     """(6, 6, B, down, across, C): every tile with its surroundings, zeros beyond the edges."""
-    bottom, right = down * TILE - x.shape[2] + 1, across * TILE - x.shape[3] + 1
-    padded = F.pad(rearrange(x, "B C h w -> B h w C"), (0, 0, 1, right, 1, bottom)).contiguous()
+    top, left = padding
+    bottom, right = down * TILE + 2 - x.shape[2] - top, across * TILE + 2 - x.shape[3] - left
+    padded = F.pad(rearrange(x, "B C h w -> B h w C"), (0, 0, left, right, top, bottom)).contiguous()
     batch, row, column, _ = padded.stride()
     size = (TILE + 2, TILE + 2, len(x), down, across, x.shape[1])
     return padded.as_strided(size, (row, column, batch, TILE * row, TILE * column, 1)).contiguous()

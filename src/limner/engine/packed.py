@@ -11,16 +11,18 @@ B batch, C channels, h and w the grid, N its places, W width, H heads, D head si
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from limner.codecs import strips
 from limner.engine.pages import forget
 from limner.nn import unet, winograd
 from limner.nn.attention import attend
-from limner.nn.residual import ResidualBlock, activate
+from limner.nn.residual import ResidualBlock, Upsample, activate
 
 PLAIN = ([1, 1], [1, 1], [1, 1], 1)  # padding, stride, dilation and groups of most convolutions of 3 x 3
 
@@ -78,12 +80,17 @@ class Linear(nn.Module):
 class Convolution(nn.Module):
     """Whether it is Winograd's is decided by the first map that it sees."""
 
-    def __init__(self, layer: nn.Conv2d) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, *, padding: int, stride: int = 1) -> None:
         super().__init__()
-        self.weight, self.bias = layer.weight.detach(), None if layer.bias is None else layer.bias.detach()
-        self.sizes = ([int(one) for one in layer.padding], list(layer.stride), list(layer.dilation), layer.groups)
+        self.weight, self.bias = weight.detach(), None if bias is None else bias.detach()
+        self.sizes = ([padding] * 2, [stride] * 2, [1, 1], 1)  # dilation and groups at the end
         self.packed: Tensor | None = None
         self.run: Callable[[Tensor, Tensor | None], Tensor] | None = None
+
+    @staticmethod
+    def of(layer: nn.Conv2d) -> Convolution:
+        assert (layer.dilation, layer.groups) == ((1, 1), 1)
+        return Convolution(layer.weight, layer.bias, padding=int(layer.padding[0]), stride=layer.stride[0])
 
     def forward(self, x: Tensor, plus: Tensor | None = None) -> Tensor:
         """`plus` is added to the result."""
@@ -116,12 +123,48 @@ class Convolution(nn.Module):
         return out
 
 
+class Doubling(nn.Module):
+    """For 4 / 9 of the products over the map that is doubled, or by Winograd's over the map that is made."""
+
+    def __init__(self, layer: Upsample) -> None:
+        super().__init__()
+        self.layer: Upsample | None = layer
+        self.run: Callable[[Tensor], Tensor] | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.run = self.run or self._chosen(x)
+        return self.run(x)
+
+    def _chosen(self, x: Tensor) -> Callable[[Tensor], Tensor]:
+        assert self.layer is not None
+        conv, self.layer = self.layer.conv, None
+        if winograd.pays(x, conv.weight):
+            return partial(_doubled_first, Convolution.of(conv))
+        bias = None if conv.bias is None else conv.bias.detach().repeat(4)
+        folded = Convolution(strips.fold(conv.weight.detach()), bias, padding=1)
+        forget(conv.weight)
+        return partial(_doubled_last, folded)
+
+
+def _doubled_first(convolve: Convolution, x: Tensor) -> Tensor:
+    out: Tensor = convolve(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+    return out
+
+
+def _doubled_last(convolve: Convolution, x: Tensor) -> Tensor:
+    four = convolve(x)
+    size = (len(x), four.shape[1] // 4, 2 * x.shape[2], 2 * x.shape[3])
+    out = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+    strips.weave(four, out)
+    return out
+
+
 class Residual(nn.Module):
     def __init__(self, block: ResidualBlock) -> None:
         super().__init__()
         self.norm1, self.norm2, self.time_emb_proj = block.norm1, block.norm2, block.time_emb_proj
-        self.conv1, self.conv2 = Convolution(block.conv1), Convolution(block.conv2)
-        self.conv_shortcut = None if block.conv_shortcut is None else Convolution(block.conv_shortcut)
+        self.conv1, self.conv2 = Convolution.of(block.conv1), Convolution.of(block.conv2)
+        self.conv_shortcut = None if block.conv_shortcut is None else Convolution.of(block.conv_shortcut)
 
     def forward(self, x: Tensor, time: Tensor | None = None) -> Tensor:
         h: Tensor = self.conv1(activate(self.norm1(x)))
@@ -201,7 +244,8 @@ def _packed(layer: nn.Module) -> Linear:
 
 
 PACKED: dict[type[nn.Module], Callable[..., nn.Module]] = {
-    nn.Conv2d: Convolution,
+    nn.Conv2d: Convolution.of,
+    Upsample: Doubling,
     ResidualBlock: Residual,
     unet.Transformer: Transformer,
 }

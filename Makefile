@@ -1,6 +1,7 @@
 # make draw PROMPT="a red balloon over a meadow"   install what drawing needs, and draw
 # make test                                        install what the tests need, and run them
 # make check                                       style, types, layers
+# make oracles                                     ours against other programs, at full size too: gigabytes and minutes
 #
 # Everything goes into .venv, once; another Python is chosen by make PYTHON=python3.12.
 
@@ -10,7 +11,7 @@ PROMPT ?= a stop sign is flying in blue skies
 ARGS ?=
 export PROMPT
 
-.PHONY: draw test check clean
+.PHONY: draw test check oracles clean
 
 draw: .venv/for-draw
 	@$(BIN)/limner draw $(ARGS) -- "$$PROMPT"
@@ -24,6 +25,9 @@ check: .venv/for-check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+oracles: .venv/for-oracles
+	$(BIN)/python -m pytest tests/oracles -m "full_size or not full_size" $(ARGS)
+
 clean:
 	rm -rf .venv build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
@@ -36,6 +40,12 @@ clean:
 .venv/for-draw .venv/for-test .venv/for-check: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "Installing into .venv; this takes a minute or two, once."
 	@PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".$(EXTRAS)"
+	@touch $@
+
+# The peers say themselves what they need, as far as it is needed: with all that they ask for they would bring another torch.
+.venv/for-oracles: .venv/for-test $(wildcard tests/oracles/*.txt)
+	@sort -u tests/oracles/*.txt > .venv/peers.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r .venv/peers.txt
 	@touch $@
 
 .venv/bin/python:

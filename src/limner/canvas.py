@@ -138,7 +138,7 @@ class Canvas:
         if self.image is not None and self.weights is not None:
             drawn = torch.lerp(self.image, drawn.to(self.image), self.weights)
         height, width = self.frame
-        return drawn[:, :height, :width]
+        return drawn if self.frame == self.size else drawn[:, :height, :width]
 
     def enlarged(self, picture: Image.Image, sizes: Sizes) -> Canvas:
         """For the second time: the picture that was drawn upon this one, enlarged."""

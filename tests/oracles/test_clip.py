@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
-import sys
-import types
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from unittest.mock import MagicMock
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tests.conftest import CAPTIONS
+from tests.oracles.comparing import error, scrambled
 from tokenizers import Tokenizer as Engine
 from torch import Tensor, nn
 
@@ -36,36 +32,6 @@ TEXTS = ["a red square", "two small stars above a big moon in a night sky and a 
 @pytest.fixture(autouse=True)
 def seed() -> None:
     torch.manual_seed(0)
-
-
-@pytest.fixture(scope="module")
-def transformers() -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return pytest.importorskip("transformers")
-
-
-@pytest.fixture(scope="module")
-def open_clip(transformers: Any) -> Iterator[Any]:
-    """It wants torchvision for its transforms, which are not wanted here: anything may stand for them.
-
-    transformers, which it imports too, would take that for the real one, and so comes before it.
-    """
-
-    class Anything(types.ModuleType):
-        def __getattr__(self, name: str) -> Any:
-            if name.startswith("__"):
-                raise AttributeError(name)
-            return MagicMock()
-
-    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        stub = Anything("torchvision")
-        for name in ("transforms", "transforms.functional", "ops", "ops.misc"):
-            patch.setitem(sys.modules, f"torchvision.{name}", stub)
-        stub.transforms = stub.functional = stub.ops = stub.misc = stub  # type: ignore[attr-defined]
-        patch.setitem(sys.modules, "torchvision", stub)
-        yield pytest.importorskip("open_clip")
 
 
 @pytest.fixture(scope="module")
@@ -91,19 +57,6 @@ def images_of(size: int = SIZE) -> Tensor:
 def normalised(images: Tensor, mean: Any, std: Any) -> Tensor:
     mean, std = (torch.tensor(one)[:, None, None] for one in (mean, std))
     return ((images + 1) / 2 - mean) / std
-
-
-def error(found: Tensor, wanted: Tensor) -> float:
-    return ((found - wanted).abs().max() / wanted.abs().max()).item()
-
-
-@torch.no_grad()
-def scrambled(module: nn.Module) -> nn.Module:
-    """Biases and norms too: what begins as 0 or 1 would hide a tensor that is in another's place."""
-    generator = torch.Generator().manual_seed(0)
-    for one in module.parameters():
-        one.add_(torch.randn(one.shape, generator=generator) * 0.1)
-    return module.eval()
 
 
 def our_loss(clip: CLIP, images: Tensor, ids: Tensor) -> Tensor:

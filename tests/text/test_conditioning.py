@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from limner.core import InputError, parse, unparse
+from limner.families.clip import CLIP
 from limner.nn.sinusoid import sinusoid
 from limner.text.bpe import BPE
 from limner.text.clip import ClipText, ClipTextConfig
@@ -168,6 +169,36 @@ def test_every_parameter_of_a_tower_that_is_read_at_its_end_learns(tokenizer: BP
     found = built.captions([PROMPT, LONG])
     (found.tokens.square().sum() + found.pooled.square().sum()).backward()
     assert all(one.grad is not None and one.grad.any() for one in built.parameters())
+
+
+@torch.no_grad()
+def test_the_last_block_that_nobody_reads_may_be_left_out(tokenizer: BPE) -> None:
+    """SD 2 in one file has all blocks and is read before the last, in diffusers' folders it has one less."""
+    whole = conditioner(one_tower(layer=2), tokenizer)
+    shorter = conditioner(one_tower(text=replace(TEXT, depth=2)), tokenizer)
+    shorter.load_state_dict({name: whole.state_dict()[name] for name in shorter.state_dict()})
+    assert shorter([PROMPT]).tokens.equal(whole([PROMPT]).tokens)
+
+
+@torch.no_grad()
+def test_a_tower_learnt_by_contrast_is_a_tower(tokenizer: BPE) -> None:
+    clip = CLIP(CLIP.presets["tiny"], tokenizer).eval()
+    config = TowerConfig(clip.config.text, clip.config.activation, out=clip.config.embedding)
+    built = conditioner(ConditionerConfig((config,)), tokenizer)
+    built.towers[0].load_state_dict(clip.text.state_dict())
+    found = built.captions([PROMPT, LONG])
+    assert found.tokens.shape == (2, clip.config.text.length, clip.config.text.width)
+    torch.testing.assert_close(found.pooled, clip.text([PROMPT, LONG]))
+
+
+@torch.no_grad()
+def test_in_half_precision_it_answers_in_half_precision(tokenizer: BPE) -> None:
+    built = conditioner(TWO, tokenizer)
+    exact = built(["a (red:1.5) square"])
+    found = built.to(torch.bfloat16)(["a (red:1.5) square"])
+    for one, other in ((found.tokens, exact.tokens), (found.pooled, exact.pooled)):
+        assert one.dtype is torch.bfloat16
+        torch.testing.assert_close(one.float(), other, rtol=0.1, atol=0.1)
 
 
 def test_what_was_read_is_remembered_in_drawing_alone(tokenizer: BPE) -> None:

@@ -21,6 +21,8 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from limner.codecs import strips
+from limner.codecs.klt import KLT
+from limner.codecs.last_layer import fit_last
 from limner.codecs.tiles import tiled
 from limner.core import check
 from limner.nn.attention import attend
@@ -29,6 +31,8 @@ from limner.process.gaussians import Gaussian
 
 EPS = 1e-6  # of every norm
 LOGVAR = (-30.0, 20.0)  # a latent's log-variance is kept within
+LEAST_SPREAD = 0.01  # of the largest: what says nothing is not blown up
+FIRST_LOGVAR = -6.0  # a sample is a twentieth beside the mean
 FOLLOWED = 0.05  # of what is known of the latents is new with each batch
 WHOLE = 1 << 21  # pixels that are coded at once: no model was trained on more, and 2 GiB hold the maps in bfloat16
 TILE, OVERLAP = 1024, 256  # pixels a side
@@ -255,13 +259,34 @@ class VAE(nn.Module):
             return self.mean[:, None, None], self.spread[:, None, None]
         return self.config.shift, 1.0 / self.config.scale
 
+    # -- training ----------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def calibrate(self, images: Tensor) -> None:
+        """Begin near the best linear code: latents that are the principal components of the pixels that each stands for,
+        and pictures that are nearest to `images`, as far as last layers alone can do it by least squares.
+
+        From fresh weights a thousand updates are spent on the way there.
+        """
+        basis = KLT(patch=self.config.factor, channels=self.config.channels).to(images.device)
+        basis.fit(images)
+        wanted = basis.encode(images) / floored(basis.spread)[:, None, None]
+        for layer in (self.quant_conv, self.post_quant_conv):
+            nn.init.dirac_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        told = torch.cat([wanted, torch.full_like(wanted, FIRST_LOGVAR)], dim=1)
+        fit_last(self.encoder, self.encoder.conv_out, images, told)
+        z = self.moments(images).mean
+        fit_last(self.decoder, self.decoder.conv_out, self.post_quant_conv(z), images)
+        self.follow(z)
+
     @torch.no_grad()
     def follow(self, z: Tensor) -> None:
         """Have `mean` and `spread` follow what the network says while it learns: (B, C, h, w) of one batch."""
         assert self.config.scale == "measured", "the configuration says the scale"
         share = FOLLOWED if self.measured else 1.0
         self.mean.lerp_(z.float().mean(dim=(0, 2, 3)), share)
-        self.spread.lerp_(z.float().std(dim=(0, 2, 3)).clamp(min=1e-6), share)
+        self.spread.lerp_(floored(z.float().std(dim=(0, 2, 3))), share)
         self.measured.fill_(True)
 
     def _look(self, images: Tensor) -> Tensor:
@@ -281,3 +306,8 @@ class VAE(nn.Module):
             sides = {"side": TILE // self.config.factor, "overlap": OVERLAP // self.config.factor}
             code = partial(tiled, code, reads=reads, writes=writes, **sides)
         return torch.cat([code(one) for one in x.split(1)])
+
+
+def floored(spread: Tensor) -> Tensor:
+    """Of each channel (C,)."""
+    return spread.clamp(min=LEAST_SPREAD * spread.max().item() + 1e-6)

@@ -46,7 +46,7 @@ from limner.text.conditioning import (
 )
 
 FIRST_SCALE, MOST_SCALE = 1 / 0.07, 100.0  # of the contrast's inverse temperature
-CALIBRATION = 128  # images
+CALIBRATION = 64  # images
 SIX = 6 * 256  # numbers that SDXL's vector has beside the text's
 
 
@@ -262,8 +262,7 @@ class StableDiffusion(Family):
 
     def calibrate(self, batch: Batch) -> None:
         if self.lessons is not None:
-            with torch.no_grad():
-                self.vae.follow(self.vae.moments(batch.images[:CALIBRATION]).mean)
+            self.vae.calibrate(batch.images[:CALIBRATION])
 
     def steps(self) -> list[Step]:
         """The autoencoder and its critic, the text encoder by contrast, the denoiser, which takes both as they are."""
@@ -287,16 +286,16 @@ class StableDiffusion(Family):
         if self.training:
             self.vae.follow(seen.mean)
         painted = self.vae.paint(seen.at(torch.randn(seen.mean.shape, generator=generator).to(seen.mean)))
-        absolute = (painted - images).abs().mean()
+        absolute, error = (painted - images).abs().mean(), F.mse_loss(painted, images)
         flat = Gaussian(seen.mean.flatten(1), seen.log_sigma.flatten(1))
         told = divergence(flat, Gaussian.standard(*flat.mean.shape, like=flat.mean)).mean() / images[0].numel()
-        loss = absolute + self.config.learning.divergence * told
+        loss = absolute + error + self.config.learning.divergence * told
         if self.training and critic.heard:
-            loss = loss + critic.wish(painted, absolute, self.vae.decoder.conv_out.weight)
+            loss = loss + critic.wish(painted, absolute + error, self.vae.decoder.conv_out.weight)
         return {
             "loss": loss,
             "absolute": absolute.detach(),
-            "error": F.mse_loss(painted.detach(), images),
+            "error": error.detach(),
             "divergence": told.detach(),
         }
 

@@ -24,6 +24,7 @@ TABLE = {
     "flow": "limner.families.flow:Flow",
     "gan_int_cls": "limner.families.gan_int_cls:GANIntCls",
     "regressor": "limner.families.regressor:Regressor",
+    "stable_diffusion": "limner.families.stable_diffusion:StableDiffusion",
 }
 
 

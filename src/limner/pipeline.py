@@ -57,7 +57,7 @@ def drawing(
 
 
 def _together(requests: Sequence[Request], most: int, *, own: int) -> Iterator[list[Request]]:
-    """As many in a row as may be drawn together, of a model that draws `own` pixels a side where no size is asked for."""
+    """As many in a row as may be drawn together; without a size a request is for `own` pixels a side."""
     some: list[Request] = []
     room = PIXELS
     for request in requests:

@@ -36,9 +36,10 @@ TILE, OVERLAP = 1024, 256  # pixels a side
 
 @dataclass(frozen=True, slots=True)
 class VAEConfig:
-    """`scale` and `shift` make latents = (z - shift) * scale of what the network says, z, so that they have unit spread.
+    """`scale` and `shift` make latents = (z - shift) * scale of what the network says, z, to have unit spread.
 
-    With scale = "measured" they are no constants but found by `VAE.follow`, for each channel, and kept beside the weights.
+    With scale = "measured" they are no constants but found by `VAE.follow`, for each channel, and kept beside the
+    weights.
     """
 
     widths: tuple[int, ...] = (128, 256, 512, 512)  # channels of each level, from full size down; sides halve between
@@ -198,7 +199,7 @@ class Decoder(nn.Module):
 class VAE(nn.Module):
     """A `core.Codec`: pictures (B, 3, H, W) in [-1, 1] to latents (B, C, h, w) and back, without chance.
 
-    A picture of more than `WHOLE` pixels is coded in tiles, which agree with the whole only nearly (see `codecs/tiles.py`).
+    A picture of more than `WHOLE` pixels is coded in tiles, which agree with the whole only nearly (codecs/tiles.py).
     """
 
     mean: Tensor

@@ -1,7 +1,7 @@
 """A codec over pictures too large to hold: by tiles that overlap, each fading into the next.
 
 A tile is coded as if it were a picture, and norms then know it alone. So this comes near to what coding the whole
-gives, and is not the same: a tile's tone may differ from its neighbour's by a shade, which the overlap makes a slow change.
+gives, and is not the same: the tone of a tile may differ from the next by a shade; the overlap makes that a slow change.
 """
 
 from __future__ import annotations

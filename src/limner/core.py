@@ -247,6 +247,10 @@ class Family(nn.Module):
         """The sides of a picture may be any multiples of so many pixels; None: they are `config.image_size` both."""
         return None
 
+    def networks(self) -> list[nn.Module]:
+        """The parts that drawing spends its time in, which may do so in half precision. `engine` makes them fast."""
+        return []
+
     def calibrate(self, batch: Batch) -> None:
         """Set in closed form, once, before a fresh training begins: a linear basis, a latent's scale, a mean."""
 

@@ -14,13 +14,14 @@ from PIL import Image
 from torch import Generator, Tensor
 
 import limner
-from limner import families, store
+from limner import engine, families, store
 from limner.canvas import FEATHER, Canvas, Margins, Sizes, Task, prepare
 from limner.core import Family, InputError, Request, Sketch, check, nearest, parse, unparse
 from limner.judge import Judge
 from limner.provenance import Settings
 
 BATCH = 8  # pictures advanced together: more no longer fill the caches of a CPU better (docs/LOG.md)
+PIXELS = 1 << 18  # of all of them, or one picture: what is as large as 512 x 512 alone has nothing to gain from company
 MOST_TOGETHER = 256  # whatever a picture's settings claim
 MOST_SEED = 2**63 - 1
 SHIPPED = Path(__file__).parent / "assets" / "models"
@@ -46,13 +47,28 @@ def drawing(
     for request in requests:
         if request.size is not None:
             sizes.check(request.size)
-    for start in range(0, len(requests), batch):
-        sketches = family.begin(requests[start : start + batch])
+    for some in _together(requests, batch, own=family.config.image_size):
+        sketches = family.begin(some)
         while undone := [sketch for sketch in sketches if not sketch.done]:
             family.advance(undone)
             if on_step is not None:
                 on_step(sketches)
         yield sketches
+
+
+def _together(requests: Sequence[Request], most: int, *, own: int) -> Iterator[list[Request]]:
+    """As many in a row as may be drawn together, of a model that draws `own` pixels a side where no size is asked for."""
+    some: list[Request] = []
+    room = PIXELS
+    for request in requests:
+        height, width = request.size or (own, own)
+        if some and (len(some) == most or height * width > room):
+            yield some
+            some, room = [], PIXELS
+        some.append(request)
+        room -= height * width
+    if some:
+        yield some
 
 
 def draw(
@@ -132,6 +148,18 @@ class Output:
     settings: list[Settings]
 
 
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """How a model is to be made fast: see `engine.prepared`."""
+
+    precision: str
+    compile: str
+
+    def __post_init__(self) -> None:
+        engine.dtype_for(self.precision, torch.device("cpu"))
+        check(self.compile in ("auto", "on", "off"), f'compile = "{self.compile}" is not one of auto, on, off')
+
+
 class Pipeline:
     """A model, ready to draw.
 
@@ -146,12 +174,21 @@ class Pipeline:
             kind = families.name_of(family)
             raise InputError(f"{name or 'this model'} is a {kind} and draws no pictures; limner models says which do")
         self.family, self.name, self.hash = family.eval(), name, hash
+        self._speed: Speed | None = None
 
     @staticmethod
-    def from_pretrained(path_or_name: str | Path = DEFAULT) -> Pipeline:
-        """A shipped model by its name, or a model's or a run's folder; InputError if it is not whole."""
+    def from_pretrained(
+        path_or_name: str | Path = DEFAULT, *, precision: str = "auto", compile: str = "auto"
+    ) -> Pipeline:
+        """A shipped model by its name, or a model's or a run's folder; InputError if it is not whole.
+
+        With the first picture it is made fast for the machine (see `engine.prepared`): until then its weights are those
+        of the files.
+        """
         folder = find_model(path_or_name)
-        return Pipeline(families.load(folder), name=name_of(folder), hash=store.describe(folder).hash)
+        pipe = Pipeline(families.load(folder), name=name_of(folder), hash=store.describe(folder).hash)
+        pipe._speed = Speed(precision, compile)
+        return pipe
 
     def to(self, device: str | torch.device) -> Pipeline:
         self.family.to(device)
@@ -311,9 +348,17 @@ class Pipeline:
         self, requests: Sequence[Request], *, batch: int = BATCH, on_step: OnStep | None = None
     ) -> Iterator[Picture]:
         """The pictures in order, each batch as soon as it is done. `on_step` sees both times of what is enlarged."""
+        self._hasten(requests)
         for done in drawing(self.family, requests, batch=batch, on_step=on_step):
             for sketch in self._enlarged(done, on_step):
                 yield self._picture(sketch, sketch.image, batch=len(done))
+
+    def _hasten(self, requests: Sequence[Request]) -> None:
+        """Once, before the first picture."""
+        if self._speed is not None:
+            calls = sum(getattr(request.knobs, "steps", 1) for request in requests)
+            engine.prepared(self.family, precision=self._speed.precision, compile=self._speed.compile, calls=calls)
+            self._speed = None
 
     def ranked(
         self, requests: Sequence[Request], *, of: int, judge: Judge, batch: int = BATCH, on_step: OnStep | None = None

@@ -1,4 +1,4 @@
-"""Layers over maps too large to copy often: by strips of rows, to the same numbers, where no gradient is wanted.
+"""Layers over a picture's maps by strips of rows, to the same numbers, where no gradient is wanted.
 
 All that a GroupNorm must know of the whole map is two numbers for each channel, and they are taken first. The rest is
 local. So norm, activation and convolution follow one another on a few rows while these are in the processor's cache,
@@ -9,25 +9,30 @@ A picture alone, (1, C, h, w); O channels are made of C. A strip is rows `i` up 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
+from limner.nn import winograd
 from limner.nn.residual import ResidualBlock, Upsample
 
 NUMBERS = 1 << 22  # in a strip: 8 MiB in bfloat16, and a convolution of it is long beside what calling it costs
 
 
-def large(x: Tensor) -> bool:
+def suit(x: Tensor) -> bool:
     """Whether these layers are for it."""
-    return not torch.is_grad_enabled() and len(x) == 1 and x.numel() > NUMBERS
+    return not torch.is_grad_enabled() and len(x) == 1
 
 
 def residual(block: ResidualBlock, x: Tensor) -> Tensor:
     """`block(x)` without a time. What `x` held may be lost: the result is written over it where it fits."""
+    if not suit(x):
+        out: Tensor = block(x)
+        return out
     h = convolved(block.norm1, block.conv1, x)
     out = x if block.conv_shortcut is None else block.conv_shortcut(x)
     for i, j, strip in _convolved(block.norm2, block.conv2, h):
@@ -46,13 +51,10 @@ def convolved(norm: nn.GroupNorm, conv: nn.Conv2d, x: Tensor) -> Tensor:
 def doubled(layer: Upsample, x: Tensor) -> Tensor:
     """`layer(x)` for 4 / 9 of the work: see `fold`."""
     weight, bias = fold(layer.conv.weight), repeat(layer.conv.bias, "O -> (four O)", four=4)
-    width = x.shape[3]
     out = _empty(x, layer.conv.out_channels, growth=2)
     for i, j in _rows(x):
         four = F.conv2d(_edged(x[:, :, max(i - 1, 0) : j + 1], i, j, x.shape[2]), weight, bias, padding=(0, 1))
-        for place, one in enumerate(four.chunk(4, dim=1)):
-            row, column = divmod(place, 2)
-            out[:, :, 2 * i + row : 2 * j : 2, column::2] = one[:, :, row : row + j - i, column : column + width]
+        weave(four, out[:, :, 2 * i : 2 * j])
     return out
 
 
@@ -69,6 +71,14 @@ def fold(weight: Tensor) -> Tensor:
     return folded.contiguous(memory_format=torch.channels_last)
 
 
+def weave(four: Tensor, out: Tensor) -> None:
+    """Into `out` (B, O, 2 h, 2 w): what folded kernels made of a map padded by one, (B, 4 O, h + 1, w + 1)."""
+    height, width = out.shape[2] // 2, out.shape[3] // 2
+    for place, one in enumerate(four.chunk(4, dim=1)):
+        row, column = divmod(place, 2)
+        out[:, :, row::2, column::2] = one[:, :, row : row + height, column : column + width]
+
+
 # ---------------------------------------------------------------------------------------------------
 # Strips, and what a norm must know of all of them.
 
@@ -76,11 +86,19 @@ def fold(weight: Tensor) -> Tensor:
 def _convolved(norm: nn.GroupNorm, conv: nn.Conv2d, x: Tensor) -> Iterator[tuple[int, int, Tensor]]:
     """conv(silu(norm(x))), strip by strip. Once its statistics are known, a norm is what batch norms are in use."""
     mean, variance = _statistics(x, norm.num_groups)
-    weight, bias = norm.weight.float(), norm.bias.float()
+    weight, bias, convolve = norm.weight.float(), norm.bias.float(), _convolution(conv, x)
     for i, j in _rows(x):
         strip = F.batch_norm(x[:, :, max(i - 1, 0) : j + 1], mean, variance, weight, bias, eps=norm.eps)
         strip = _edged(F.silu(strip, inplace=True), i, j, x.shape[2])
-        yield i, j, F.conv2d(strip, conv.weight, conv.bias, padding=(0, 1))
+        yield i, j, convolve(strip)
+
+
+def _convolution(conv: nn.Conv2d, x: Tensor) -> Callable[[Tensor], Tensor]:
+    """`conv` for strips of x that have their neighbours' rows."""
+    if not winograd.pays(x, conv.weight):
+        return partial(F.conv2d, weight=conv.weight, bias=conv.bias, padding=(0, 1))
+    kernels = winograd.transform(winograd.order(conv.weight))
+    return partial(winograd.convolve, kernels=kernels, bias=conv.bias, padding=(0, 1))
 
 
 def _statistics(x: Tensor, groups: int) -> tuple[Tensor, Tensor]:

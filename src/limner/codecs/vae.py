@@ -106,7 +106,7 @@ class Level(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         for block in self.resnets:
-            x = strips.residual(block, x) if strips.large(x) else block(x)
+            x = strips.residual(block, x)
         return x
 
 
@@ -130,7 +130,7 @@ class Up(Level):
     def forward(self, x: Tensor) -> Tensor:
         x = super().forward(x)
         for one in self.upsamplers:
-            x = strips.doubled(one, x) if strips.large(x) else one(x)
+            x = strips.doubled(one, x) if strips.suit(x) else one(x)
         return x
 
 
@@ -143,8 +143,8 @@ class Middle(nn.Module):
         self.resnets = nn.ModuleList(ResidualBlock(channels, channels, groups=groups, eps=EPS) for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.resnets[1](self.attentions[0](self.resnets[0](x)))
-        return out
+        before, after = self.resnets
+        return strips.residual(after, self.attentions[0](strips.residual(before, x)))
 
 
 class Encoder(nn.Module):
@@ -189,7 +189,7 @@ class Decoder(nn.Module):
         x = self.mid_block(self.conv_in(z.contiguous(memory_format=torch.channels_last)))
         for level in self.up_blocks:
             x = level(x)
-        if strips.large(x):
+        if strips.suit(x):
             return strips.convolved(self.conv_norm_out, self.conv_out, x)
         out: Tensor = self.conv_out(activate(self.conv_norm_out(x)))
         return out

@@ -1,0 +1,251 @@
+"""The U-Net of nn/unet.py for drawing on a CPU: weights lie as oneDNN reads them, and passes over its maps are few.
+
+A layer's weights are laid out anew when it is first called, as the best layout depends on how much it has to do; the
+ones that they came from are given up. Adding to a residual stream, GELU and its product with the values take no pass
+of their own: they are done while the numbers are in registers. Convolutions in float32 are Winograd's
+(nn/winograd.py) where that pays.
+
+B batch, C channels, h and w the grid, N its places, W width, H heads, D head size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from limner.codecs import strips
+from limner.engine.pages import forget
+from limner.nn import unet, winograd
+from limner.nn.attention import attend
+from limner.nn.residual import ResidualBlock, Upsample, activate
+
+PLAIN = ([1, 1], [1, 1], [1, 1], 1)  # padding, stride, dilation and groups of most convolutions of 3 x 3
+
+
+def pack(network: nn.Module) -> None:
+    """Replace the layers of a U-Net on a CPU: it only draws from then on, without gradients or weights to save."""
+    for name, child in network.named_children():
+        kind = PACKED.get(type(child))
+        if kind is None:
+            pack(child)
+        else:
+            setattr(network, name, kind(child))
+
+
+def available() -> bool:
+    return hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+class Linear(nn.Module):
+    """x W^T + bias, and then an activation, or a product or sum with another map of the result's shape."""
+
+    def __init__(self, *weights: Tensor, bias: Tensor | None = None) -> None:
+        """Of several `weights` (O, C) the results follow one another."""
+        super().__init__()
+        self.weights = [weight.detach() for weight in weights]
+        self.bias = None if bias is None else bias.detach()
+        self.packed: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = torch.ops.mkldnn._linear_pointwise.default(x, self._weight(x), self.bias, "none", [], "")
+        return out
+
+    def gelu(self, x: Tensor) -> Tensor:
+        out: Tensor = torch.ops.mkldnn._linear_pointwise.default(x, self._weight(x), self.bias, "gelu", [], "none")
+        return out
+
+    def plus(self, x: Tensor, other: Tensor) -> Tensor:
+        out: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, other, self._weight(x), self.bias, "add")
+        return out
+
+    def times(self, x: Tensor, other: Tensor) -> Tensor:
+        out: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, other, self._weight(x), self.bias, "mul")
+        return out
+
+    def _weight(self, x: Tensor) -> Tensor:
+        if self.packed is None:
+            weight = torch.cat(self.weights) if len(self.weights) > 1 else self.weights[0].contiguous()
+            self.packed = torch.ops.mkldnn._reorder_linear_weight(weight, x.numel() // x.shape[-1])
+            for one in self.weights:
+                forget(one)
+            self.weights = []
+        return self.packed
+
+
+class Convolution(nn.Module):
+    """Whether it is Winograd's is decided by the first map that it sees."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, *, padding: int, stride: int = 1) -> None:
+        super().__init__()
+        self.weight, self.bias = weight.detach(), None if bias is None else bias.detach()
+        self.sizes = ([padding] * 2, [stride] * 2, [1, 1], 1)  # dilation and groups at the end
+        self.packed: Tensor | None = None
+        self.run: Callable[[Tensor, Tensor | None], Tensor] | None = None
+
+    @staticmethod
+    def of(layer: nn.Conv2d) -> Convolution:
+        assert (layer.dilation, layer.groups) == ((1, 1), 1)
+        return Convolution(layer.weight, layer.bias, padding=int(layer.padding[0]), stride=layer.stride[0])
+
+    def forward(self, x: Tensor, plus: Tensor | None = None) -> Tensor:
+        """`plus` is added to the result."""
+        self.run = self.run or self._chosen(x)
+        return self.run(x, plus)
+
+    def _chosen(self, x: Tensor) -> Callable[[Tensor, Tensor | None], Tensor]:
+        weight, self.weight = self.weight, self.weight.new_empty(0)
+        if self.sizes == PLAIN and winograd.pays(x, weight):
+            self.packed, run = winograd.order(weight), self._winograd
+        else:
+            laid = weight.contiguous(memory_format=torch.channels_last)
+            self.packed = torch.ops.mkldnn._reorder_convolution_weight(laid, *self.sizes, list(x.shape))
+            run = self._direct
+        forget(weight)
+        return run
+
+    def _winograd(self, x: Tensor, plus: Tensor | None) -> Tensor:
+        assert self.packed is not None
+        out = winograd.convolve(x, winograd.transform(self.packed), self.bias)
+        return out if plus is None else out.add_(plus)
+
+    def _direct(self, x: Tensor, plus: Tensor | None) -> Tensor:
+        padding, *others = self.sizes
+        given = (self.packed, self.bias, padding, *others)
+        if plus is None:
+            out: Tensor = torch.ops.mkldnn._convolution_pointwise.default(x, *given, "none", [], "")
+        else:
+            out = torch.ops.mkldnn._convolution_pointwise.binary(x, plus, *given, "add", None, None, [], None)
+        return out
+
+
+class Doubling(nn.Module):
+    """For 4 / 9 of the products over the map that is doubled, or by Winograd's over the map that is made."""
+
+    def __init__(self, layer: Upsample) -> None:
+        super().__init__()
+        self.layer: Upsample | None = layer
+        self.run: Callable[[Tensor], Tensor] | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.run = self.run or self._chosen(x)
+        return self.run(x)
+
+    def _chosen(self, x: Tensor) -> Callable[[Tensor], Tensor]:
+        assert self.layer is not None
+        conv, self.layer = self.layer.conv, None
+        if winograd.pays(x, conv.weight):
+            return partial(_doubled_first, Convolution.of(conv))
+        bias = None if conv.bias is None else conv.bias.detach().repeat(4)
+        folded = Convolution(strips.fold(conv.weight.detach()), bias, padding=1)
+        forget(conv.weight)
+        return partial(_doubled_last, folded)
+
+
+def _doubled_first(convolve: Convolution, x: Tensor) -> Tensor:
+    out: Tensor = convolve(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+    return out
+
+
+def _doubled_last(convolve: Convolution, x: Tensor) -> Tensor:
+    four = convolve(x)
+    size = (len(x), four.shape[1] // 4, 2 * x.shape[2], 2 * x.shape[3])
+    out = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+    strips.weave(four, out)
+    return out
+
+
+class Residual(nn.Module):
+    def __init__(self, block: ResidualBlock) -> None:
+        super().__init__()
+        self.norm1, self.norm2, self.time_emb_proj = block.norm1, block.norm2, block.time_emb_proj
+        self.conv1, self.conv2 = Convolution.of(block.conv1), Convolution.of(block.conv2)
+        self.conv_shortcut = None if block.conv_shortcut is None else Convolution.of(block.conv_shortcut)
+
+    def forward(self, x: Tensor, time: Tensor | None = None) -> Tensor:
+        h: Tensor = self.conv1(activate(self.norm1(x)))
+        if self.time_emb_proj is not None:
+            assert time is not None
+            h += self.time_emb_proj(F.silu(time))[:, :, None, None]
+        beside = x if self.conv_shortcut is None else self.conv_shortcut(x)
+        out: Tensor = self.conv2(activate(self.norm2(h)), plus=beside)
+        return out
+
+
+class Transformer(nn.Module):
+    def __init__(self, block: unet.Transformer) -> None:
+        super().__init__()
+        self.norm = block.norm
+        self.proj_in, self.proj_out = _packed(block.proj_in), _packed(block.proj_out)
+        self.transformer_blocks = nn.ModuleList(
+            TransformerBlock(one) for one in block.transformer_blocks if isinstance(one, unet.TransformerBlock)
+        )
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        h = self.proj_in(rearrange(self.norm(x), "B W h w -> B (h w) W"))
+        for block in self.transformer_blocks:
+            h = block(h, context)
+        out = self.proj_out.plus(h, rearrange(x, "B W h w -> B (h w) W"))
+        return rearrange(out, "B (h w) W -> B W h w", h=x.shape[2])
+
+
+class TransformerBlock(nn.Module):
+    def __init__(self, block: unet.TransformerBlock) -> None:
+        super().__init__()
+        self.norm1, self.norm2, self.norm3 = block.norm1, block.norm2, block.norm3
+        self.attn1, self.attn2 = SelfAttention(block.attn1), CrossAttention(block.attn2)
+        wide, _, narrow = block.ff.net
+        assert isinstance(wide, unet.GEGLU)
+        halves = zip(wide.proj.weight.chunk(2), wide.proj.bias.chunk(2), strict=True)
+        self.values, self.gates = (Linear(weight, bias=bias) for weight, bias in halves)
+        self.narrow = _packed(narrow)
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        x = self.attn1(self.norm1(x), plus=x)
+        x = self.attn2(self.norm2(x), context, plus=x)
+        h = self.norm3(x)
+        out: Tensor = self.narrow.plus(self.values.times(h, self.gates.gelu(h)), x)
+        return out
+
+
+class SelfAttention(nn.Module):
+    def __init__(self, layer: unet.Attention) -> None:
+        super().__init__()
+        self.heads = layer.heads
+        self.qkv = Linear(layer.to_q.weight, layer.to_k.weight, layer.to_v.weight)
+        self.out = _packed(layer.to_out[0])
+
+    def forward(self, x: Tensor, *, plus: Tensor) -> Tensor:
+        query, key, value = rearrange(self.qkv(x), "B N (three H D) -> three B H N D", three=3, H=self.heads)
+        return self.out.plus(rearrange(attend(query, key, value), "B H N D -> B N (H D)"), plus)
+
+
+class CrossAttention(nn.Module):
+    def __init__(self, layer: unet.Attention) -> None:
+        super().__init__()
+        self.heads = layer.heads
+        self.query, self.memory = Linear(layer.to_q.weight), Linear(layer.to_k.weight, layer.to_v.weight)
+        self.out = _packed(layer.to_out[0])
+
+    def forward(self, x: Tensor, context: Tensor, *, plus: Tensor) -> Tensor:
+        query = rearrange(self.query(x), "B N (H D) -> B H N D", H=self.heads)
+        key, value = rearrange(self.memory(context), "B L (two H D) -> two B H L D", two=2, H=self.heads)
+        return self.out.plus(rearrange(attend(query, key, value), "B H N D -> B N (H D)"), plus)
+
+
+def _packed(layer: nn.Module) -> Linear:
+    """Of a linear layer, or of a 1 x 1 convolution over tokens."""
+    assert isinstance(layer, nn.Linear | nn.Conv2d)
+    return Linear(layer.weight.flatten(1), bias=layer.bias)
+
+
+PACKED: dict[type[nn.Module], Callable[..., nn.Module]] = {
+    nn.Conv2d: Convolution.of,
+    Upsample: Doubling,
+    ResidualBlock: Residual,
+    unet.Transformer: Transformer,
+}

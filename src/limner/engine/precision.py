@@ -1,0 +1,31 @@
+"""In which precision a model draws fastest on a device."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from limner.core import check
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def dtype_for(wanted: str, device: torch.device) -> torch.dtype:
+    """ "auto" is bf16 where the hardware has units that multiply matrices of it, else float32: a CPU's other
+    instructions for bf16 are no faster. InputError for a name that is none."""
+    check(
+        wanted == "auto" or wanted in PRECISIONS,
+        f'precision = "{wanted}" is not one of auto, {", ".join(PRECISIONS)}',
+    )
+    if wanted != "auto":
+        return PRECISIONS[wanted]
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return torch.bfloat16 if device.type == "cpu" and multiplies_bf16() else torch.float32
+
+
+def multiplies_bf16() -> bool:
+    features = torch.cpu.get_capabilities()
+    return bool(features.get("amx_bf16") or features.get("bf16"))

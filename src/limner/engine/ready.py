@@ -1,0 +1,48 @@
+"""From a family as it was read to one that draws as fast as the machine can."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from limner.core import Family
+from limner.engine import packed
+from limner.engine.compiled import compile_network
+from limner.engine.pages import forget
+from limner.engine.precision import dtype_for
+from limner.nn.unet import UNet
+
+
+def prepared(family: Family, *, precision: str = "auto", compile: str = "auto", calls: int = 0) -> Family:
+    """`family` itself, its `networks` in another precision and faster. It only draws from then on.
+
+    `precision` is auto, fp32, bf16 or fp16; `compile` auto, on or off. `calls` is how often the networks are to be
+    called, as far as that is known: compiling takes minutes. A family that names no networks stays as it is.
+    """
+    dtype = dtype_for(precision, family.device)
+    for network in family.networks():
+        prepare(network, dtype, compile=compile, calls=calls)
+    return family
+
+
+def prepare(network: nn.Module, dtype: torch.dtype, *, compile: str = "auto", calls: int = 0) -> None:
+    """See `prepared`."""
+    narrow(network, dtype)
+    if not isinstance(network, UNet):
+        return
+    if not compile_network(network, wanted=compile, calls=calls) and _on_cpu(network) and packed.available():
+        packed.pack(network)
+
+
+@torch.no_grad()
+def narrow(network: nn.Module, dtype: torch.dtype) -> None:
+    """Parameters and buffers to `dtype`, one by one: at no time are all there twice."""
+    for module in network.modules():
+        for own in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
+            if own.is_floating_point() and own.dtype is not dtype:
+                before, own.data = own.data, own.data.to(dtype)
+                forget(before)
+
+
+def _on_cpu(network: nn.Module) -> bool:
+    return all(one.device.type == "cpu" for one in network.parameters())

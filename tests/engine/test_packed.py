@@ -1,0 +1,109 @@
+"""Packed layers say what the plain ones say, in either precision, at every size, and give their weights up."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import weakref
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from limner.engine import packed
+from limner.nn.unet import UNet, UNetConfig
+
+SMALL = UNetConfig(widths=(32, 64), blocks=1, depths=(1, 2), heads=(2, 2), context=12, groups=8)
+KINDS = {
+    "stable diffusion 1": SMALL,
+    "stable diffusion 2": replace(SMALL, linear=True, heads=(1, 2)),
+    "xl": replace(SMALL, linear=True, added=6, depths=(0, 2), middle=2),
+}
+
+pytestmark = pytest.mark.skipif(not packed.available(), reason="torch is built without oneDNN")
+
+
+def inputs(config: UNetConfig, *, batch: int = 2, height: int = 32, width: int = 24) -> list[Tensor | None]:
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((batch, config.channels_in, height, width), (batch, 5, config.context), (batch, config.added))
+    x, context, added = (torch.randn(shape, generator=generator) for shape in shapes)
+    return [x, torch.linspace(10, 900, batch), context, added if config.added else None]
+
+
+def awake(config: UNetConfig) -> UNet:
+    """With what begins at zero moved away from it."""
+    torch.manual_seed(0)
+    unet = UNet(config).eval().requires_grad_(False)
+    for one in unet.parameters():
+        if not one.any():
+            torch.nn.init.normal_(one, std=0.05)
+    return unet
+
+
+def packed_copy(unet: UNet) -> UNet:
+    made = copy.deepcopy(unet)
+    packed.pack(made)
+    return made
+
+
+def cast(given: list[Tensor | None], dtype: torch.dtype) -> list[Tensor | None]:
+    return [one if one is None or one.dim() == 1 else one.to(dtype) for one in given]
+
+
+def apart(one: Tensor, other: Tensor) -> float:
+    return float((one.float() - other.float()).norm() / other.float().norm())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_says_what_the_plain_network_says(kind: str) -> None:
+    unet, given = awake(KINDS[kind]), inputs(KINDS[kind])
+    fast = packed_copy(unet)
+    assert apart(fast(*given), unet(*given)) < 1e-4
+    assert apart(fast(*given), unet(*given)) < 1e-4  # again, with what is packed by now
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", KINDS)
+def test_in_bfloat16_it_is_as_near_to_float32_as_the_plain_network(kind: str) -> None:
+    unet, given = awake(KINDS[kind]), inputs(KINDS[kind])
+    exact = unet(*given)
+    narrow = unet.to(torch.bfloat16)
+    plain, fast = (network(*cast(given, torch.bfloat16)) for network in (narrow, packed_copy(narrow)))
+    assert fast.dtype is torch.bfloat16
+    assert apart(fast, exact) < 1.5 * apart(plain, exact)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("batch", "height", "width"), [(1, 32, 24), (2, 8, 8), (3, 10, 64)])
+def test_packed_at_one_size_it_serves_others(batch: int, height: int, width: int) -> None:
+    unet = awake(SMALL)
+    fast = packed_copy(unet)
+    fast(*inputs(SMALL))
+    given = inputs(SMALL, batch=batch, height=height, width=width)
+    assert apart(fast(*given), unet(*given)) < 1e-4
+
+
+@torch.no_grad()
+def test_large_maps_in_float32_go_by_winograd_and_small_ones_do_not() -> None:
+    def chosen(**size: int) -> set[str]:
+        fast = packed_copy(awake(SMALL))
+        fast(*inputs(SMALL, **size))
+        assert isinstance(fast.mid_block.resnets[0], packed.Residual)
+        return {one.run.__name__ for one in fast.modules() if isinstance(one, packed.Convolution) and one.run}
+
+    assert chosen(height=32, width=32) == {"_winograd", "_direct"}
+    assert chosen(batch=1, height=8, width=8) == {"_direct"}
+
+
+@torch.no_grad()
+def test_the_first_weights_are_given_up() -> None:
+    fast = awake(SMALL)
+    kept = [weakref.ref(one) for one in fast.parameters() if one.dim() > 1 and one.shape != (128, 128)]
+    sizes = sum(one.numel() for one in fast.parameters())
+    packed.pack(fast)
+    fast(*inputs(SMALL))
+    gc.collect()
+    assert sum(one.numel() for one in fast.parameters()) < 0.3 * sizes  # norms, and what reads the time
+    assert sum(one() is not None for one in kept) < 0.3 * len(kept)

@@ -1,0 +1,94 @@
+"""A family is made ready by what it names; precision and compilation are chosen by the machine, or as asked."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from limner import engine
+from limner.core import Family, InputError
+from limner.engine import compiled, packed, precision
+from limner.nn.unet import UNet, UNetConfig
+
+SMALL = UNetConfig(widths=(16, 32), blocks=1, depths=(1, 1), heads=(2, 2), context=12, groups=8)
+CPU = torch.device("cpu")
+
+
+class Named(Family):
+    """A family of a U-Net, a codec and a part that it does not name."""
+
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
+        self.unet, self.codec, self.judge = UNet(SMALL), nn.Conv2d(3, 4, 3), nn.Linear(4, 4)
+        self.codec.register_buffer("count", torch.tensor(3))
+
+    def networks(self) -> list[nn.Module]:
+        return [self.unet, self.codec]
+
+
+def dtypes(module: nn.Module) -> set[torch.dtype]:
+    return {one.dtype for one in module.parameters()}
+
+
+def test_what_it_names_is_narrowed_and_its_unet_packed() -> None:
+    family = Named()
+    assert engine.prepared(family, precision="bf16") is family
+    assert dtypes(family.unet) == dtypes(family.codec) == {torch.bfloat16}
+    assert dtypes(family.judge) == {torch.float32}
+    assert family.codec.count.dtype is torch.int64
+    assert isinstance(family.unet.conv_in, packed.Convolution)
+    assert isinstance(family.codec, nn.Conv2d)
+
+
+def test_a_family_that_names_nothing_stays_as_it_is() -> None:
+    class Quiet(Named):
+        networks = Family.networks
+
+    family = Quiet()
+    engine.prepared(family, precision="bf16")
+    assert dtypes(family) == {torch.float32}
+    assert isinstance(family.unet.conv_in, nn.Conv2d)
+
+
+@pytest.mark.parametrize(("features", "chosen"), [
+    ({"amx_bf16": True, "avx512_bf16": True}, torch.bfloat16),
+    ({"amx_bf16": False, "avx512_bf16": True}, torch.float32),
+    ({"bf16": True}, torch.bfloat16),
+    ({}, torch.float32),
+])  # fmt: skip
+def test_bf16_is_chosen_where_matrices_of_it_are_multiplied(
+    features: dict[str, bool], chosen: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features)
+    assert precision.dtype_for("auto", CPU) is chosen
+
+
+def test_a_precision_that_is_asked_for_is_taken_and_an_unknown_one_refused() -> None:
+    assert precision.dtype_for("bf16", CPU) is torch.bfloat16
+    assert precision.dtype_for("fp32", CPU) is torch.float32
+    with pytest.raises(InputError, match='precision = "int8" is not one of auto, fp32, bf16, fp16'):
+        precision.dtype_for("int8", CPU)
+
+
+def test_on_a_cpu_nothing_is_compiled_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(UNet, "compile", lambda self, dynamic: asked.append("unet"))
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")  # noted, so that what is set below is undone
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    engine.prepared(Named(), precision="fp32", calls=10_000)
+    assert asked == []
+    family = Named()
+    engine.prepared(family, precision="fp32", compile="on")
+    assert asked == ["unet"]
+    assert isinstance(family.unet.conv_in, nn.Conv2d)
+    assert str(compiled.folder()) == "/somewhere/limner/compiled"
+
+
+def test_compiling_without_a_compiler_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "compiler", lambda: None)
+    with pytest.raises(InputError, match="compile = on needs a C"):
+        engine.prepared(Named(), compile="on")
+    with pytest.raises(InputError, match='compile = "maybe" is not one of auto, on, off'):
+        engine.prepared(Named(), compile="maybe")

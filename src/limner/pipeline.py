@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Generator, Tensor
 
 import limner
-from limner import families, store
+from limner import engine, families, store
 from limner.canvas import FEATHER, Canvas, Margins, Sizes, Task, prepare
 from limner.core import Family, InputError, Request, Sketch, check, nearest, parse, unparse
 from limner.judge import Judge
@@ -132,6 +132,15 @@ class Output:
     settings: list[Settings]
 
 
+@dataclass(slots=True)
+class Wish:
+    """How a pipeline's own family is to be made fast, and whether it has been."""
+
+    precision: str
+    compile: str
+    granted: bool = False
+
+
 class Pipeline:
     """A model, ready to draw.
 
@@ -146,14 +155,27 @@ class Pipeline:
             kind = families.name_of(family)
             raise InputError(f"{name or 'this model'} is a {kind} and draws no pictures; limner models says which do")
         self.family, self.name, self.hash = family.eval(), name, hash
+        self._wish: Wish | None = None
 
     @staticmethod
-    def from_pretrained(path_or_name: str | Path = DEFAULT) -> Pipeline:
-        """A shipped model by its name, or a model's or a run's folder; InputError if it is not whole."""
-        folder = find_model(path_or_name)
-        return Pipeline(families.load(folder), name=name_of(folder), hash=store.describe(folder).hash)
+    def from_pretrained(
+        path_or_name: str | Path = DEFAULT, *, precision: str = "auto", compile: str = "auto"
+    ) -> Pipeline:
+        """A shipped model by its name, or a model's or a run's folder; InputError if it is not whole.
+
+        `precision` (auto, fp32, bf16 or fp16) and `compile` (auto, on or off) are for families whose networks are
+        large: they are made fast for where they are when the first picture is drawn, and draw only from then on.
+        """
+        folder, wish = find_model(path_or_name), Wish(precision, compile)
+        engine.check_wish(compile)
+        family = families.load(folder, dtype=engine.dtype_for(precision, torch.device("cpu")))
+        pipe = Pipeline(family, name=name_of(folder), hash=store.describe(folder).hash)
+        pipe._wish = wish if family.networks() else None
+        return pipe
 
     def to(self, device: str | torch.device) -> Pipeline:
+        fixed = self._wish is not None and self._wish.granted
+        check(not fixed, f"{self.name} was made fast for where it drew; load it again to draw elsewhere")
         self.family.to(device)
         return self
 
@@ -311,9 +333,16 @@ class Pipeline:
         self, requests: Sequence[Request], *, batch: int = BATCH, on_step: OnStep | None = None
     ) -> Iterator[Picture]:
         """The pictures in order, each batch as soon as it is done. `on_step` sees both times of what is enlarged."""
+        self._make_ready(len(requests))
         for done in drawing(self.family, requests, batch=batch, on_step=on_step):
             for sketch in self._enlarged(done, on_step):
                 yield self._picture(sketch, sketch.image, batch=len(done))
+
+    def _make_ready(self, pictures: int) -> None:
+        wish = self._wish
+        if wish is not None and not wish.granted:
+            engine.prepared(self.family, precision=wish.precision, compile=wish.compile, pictures=pictures)
+            wish.granted = True
 
     def ranked(
         self, requests: Sequence[Request], *, of: int, judge: Judge, batch: int = BATCH, on_step: OnStep | None = None

@@ -193,6 +193,9 @@ class StableDiffusion(Family):
         multiple: int = self.config.multiple
         return multiple
 
+    def networks(self) -> list[nn.Module]:
+        return [self.unet, self.vae, self.conditioner]
+
     # -- training ----------------------------------------------------------------------------------
 
     def steps(self) -> list[Step]:

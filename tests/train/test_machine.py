@@ -53,13 +53,13 @@ def test_cores_are_physical_allowed_and_within_the_quota(monkeypatch: pytest.Mon
 
 
 def test_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "_cpu_has_bf16", lambda: False)
+    monkeypatch.setattr(machine, "multiplies_bf16", lambda: False)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
     assert machine.precision("auto", CPU).name == "fp32"
     assert machine.precision("bf16", CPU).name == "bf16"
     assert machine.precision("auto", CUDA).name == "bf16"
     assert machine.precision("fp32", CUDA).name == "fp32"
-    monkeypatch.setattr(machine, "_cpu_has_bf16", lambda: True)
+    monkeypatch.setattr(machine, "multiplies_bf16", lambda: True)
     assert machine.precision("auto", CPU).name == "bf16"
 
 

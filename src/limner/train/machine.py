@@ -13,6 +13,8 @@ from typing import Literal
 
 import torch
 
+from limner.engine.precision import multiplies_bf16
+
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX, M_ARENA_MAX = -1, -2, -4, -8  # glibc's malloc.h
 WORTH_COMPILING_IMAGES, WORTH_COMPILING_SECONDS = 20_000, 600  # fewer are over before the compiler pays
 
@@ -82,7 +84,7 @@ def precision(wanted: Literal["auto", "fp32", "bf16"], on: torch.device) -> Prec
     """ "auto" is bf16 only where the hardware multiplies it: elsewhere it is emulated and slow."""
     if wanted != "auto":
         return Precision(on, wanted)
-    fast = torch.cuda.is_bf16_supported() if on.type == "cuda" else _cpu_has_bf16()
+    fast = torch.cuda.is_bf16_supported() if on.type == "cuda" else multiplies_bf16()
     return Precision(on, "bf16" if fast else "fp32")
 
 
@@ -92,13 +94,6 @@ def pays_to_compile(wanted: Literal["auto", "on", "off"], on: torch.device, *, l
         return wanted == "on"
     compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
     return on.type == "cuda" or (compiler is not None and long)
-
-
-def _cpu_has_bf16() -> bool:
-    """AMX, or Arm's own. AVX-512's dot products of bf16 alone are no faster than float32 and, through the libraries
-    that there are, half as fast (docs/LOG.md)."""
-    features = torch.cpu.get_capabilities()
-    return bool(features.get("amx_bf16") or features.get("bf16"))
 
 
 def _core(number: int) -> tuple[str, str]:

@@ -20,7 +20,9 @@ from limner.core import Family, InputError, Request, Sketch, check, nearest, par
 from limner.judge import Judge
 from limner.provenance import Settings
 
+CPU = torch.device("cpu")  # where models are loaded
 BATCH = 8  # pictures advanced together: more no longer fill the caches of a CPU better (docs/LOG.md)
+PIXELS = 1 << 18  # of all of them, or one picture: what is as large as 512 x 512 alone has nothing to gain from company
 MOST_TOGETHER = 256  # whatever a picture's settings claim
 MOST_SEED = 2**63 - 1
 SHIPPED = Path(__file__).parent / "assets" / "models"
@@ -46,13 +48,28 @@ def drawing(
     for request in requests:
         if request.size is not None:
             sizes.check(request.size)
-    for start in range(0, len(requests), batch):
-        sketches = family.begin(requests[start : start + batch])
+    for some in _together(requests, batch, own=family.config.image_size):
+        sketches = family.begin(some)
         while undone := [sketch for sketch in sketches if not sketch.done]:
             family.advance(undone)
             if on_step is not None:
                 on_step(sketches)
         yield sketches
+
+
+def _together(requests: Sequence[Request], most: int, *, own: int) -> Iterator[list[Request]]:
+    """As many in a row as may be drawn together, of a model that draws `own` pixels a side where no size is asked for."""
+    some: list[Request] = []
+    room = PIXELS
+    for request in requests:
+        height, width = request.size or (own, own)
+        if some and (len(some) == most or height * width > room):
+            yield some
+            some, room = [], PIXELS
+        some.append(request)
+        room -= height * width
+    if some:
+        yield some
 
 
 def draw(
@@ -132,13 +149,16 @@ class Output:
     settings: list[Settings]
 
 
-@dataclass(slots=True)
-class Wish:
-    """How a pipeline's own family is to be made fast, and whether it has been."""
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """How a model is to be made fast: see `engine.prepared`."""
 
     precision: str
     compile: str
-    granted: bool = False
+
+    def __post_init__(self) -> None:
+        engine.dtype_for(self.precision, CPU)
+        engine.check_wish(self.compile)
 
 
 class Pipeline:
@@ -155,7 +175,8 @@ class Pipeline:
             kind = families.name_of(family)
             raise InputError(f"{name or 'this model'} is a {kind} and draws no pictures; limner models says which do")
         self.family, self.name, self.hash = family.eval(), name, hash
-        self._wish: Wish | None = None
+        self._speed: Speed | None = None
+        self._fast = False
 
     @staticmethod
     def from_pretrained(
@@ -163,19 +184,17 @@ class Pipeline:
     ) -> Pipeline:
         """A shipped model by its name, or a model's or a run's folder; InputError if it is not whole.
 
-        `precision` (auto, fp32, bf16 or fp16) and `compile` (auto, on or off) are for families whose networks are
-        large: they are made fast for where they are when the first picture is drawn, and draw only from then on.
+        With the first picture it is made fast for the machine (see `engine.prepared`), and only draws from then on:
+        until then its weights are those of the files.
         """
-        folder, wish = find_model(path_or_name), Wish(precision, compile)
-        engine.check_wish(compile)
-        family = families.load(folder, dtype=engine.dtype_for(precision, torch.device("cpu")))
+        folder, speed = find_model(path_or_name), Speed(precision, compile)
+        family = families.load(folder, dtype=engine.dtype_for(precision, CPU))
         pipe = Pipeline(family, name=name_of(folder), hash=store.describe(folder).hash)
-        pipe._wish = wish if family.networks() else None
+        pipe._speed = speed if family.networks() else None
         return pipe
 
     def to(self, device: str | torch.device) -> Pipeline:
-        fixed = self._wish is not None and self._wish.granted
-        check(not fixed, f"{self.name} was made fast for where it drew; load it again to draw elsewhere")
+        check(not self._fast, f"{self.name} was made fast for where it drew; load it again to draw elsewhere")
         self.family.to(device)
         return self
 
@@ -333,16 +352,17 @@ class Pipeline:
         self, requests: Sequence[Request], *, batch: int = BATCH, on_step: OnStep | None = None
     ) -> Iterator[Picture]:
         """The pictures in order, each batch as soon as it is done. `on_step` sees both times of what is enlarged."""
-        self._make_ready(len(requests))
+        self._hasten(requests)
         for done in drawing(self.family, requests, batch=batch, on_step=on_step):
             for sketch in self._enlarged(done, on_step):
                 yield self._picture(sketch, sketch.image, batch=len(done))
 
-    def _make_ready(self, pictures: int) -> None:
-        wish = self._wish
-        if wish is not None and not wish.granted:
-            engine.prepared(self.family, precision=wish.precision, compile=wish.compile, pictures=pictures)
-            wish.granted = True
+    def _hasten(self, requests: Sequence[Request]) -> None:
+        """Once, before the first picture."""
+        if self._speed is not None:
+            calls = sum(getattr(request.knobs, "steps", 1) for request in requests)
+            engine.prepared(self.family, precision=self._speed.precision, compile=self._speed.compile, calls=calls)
+            self._speed, self._fast = None, True
 
     def ranked(
         self, requests: Sequence[Request], *, of: int, judge: Judge, batch: int = BATCH, on_step: OnStep | None = None

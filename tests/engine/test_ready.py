@@ -77,7 +77,7 @@ def test_on_a_cpu_nothing_is_compiled_unless_asked_for(monkeypatch: pytest.Monke
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")  # noted, so that what is set below is undone
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
-    engine.prepared(Named(), precision="fp32", pictures=10_000)
+    engine.prepared(Named(), precision="fp32", calls=10_000)
     assert asked == []
     family = Named()
     engine.prepared(family, precision="fp32", compile="on")

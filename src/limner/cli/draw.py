@@ -34,6 +34,8 @@ def draw(
     previews: Annotated[bool, typer.Option("--previews", help="Keep what each step looks like, too.")] = False,
     rerank: Annotated[int | None, typer.Option(help="Keep so many of each prompt's pictures: the best.")] = None,
     judge: Annotated[str | None, typer.Option(help="A CLIP that says which; if not given, the shipped one.")] = None,
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16, where the model has a choice.")] = "auto",
+    compile_: Annotated[str, typer.Option("--compile", help="auto, on or off, where the model has a choice.")] = "auto",
 ) -> None:
     """Draw pictures of prompts."""
     from limner.cli import drawing
@@ -44,5 +46,6 @@ def draw(
         seed=seed, knobs=knobs, model=model, output=output, previews=previews, rerank=rerank, judge=judge,
         size=None if size is None else drawing.size(size), image=image, strength=strength, mask=mask,
         extend=None if extend is None else drawing.margins(extend), exact=exact, feather=feather, upscale=upscale,
+        precision=precision, compile=compile_,
     )  # fmt: skip
     drawing.carry_out(order, say=typer.echo)

@@ -44,6 +44,8 @@ class Order:
     exact: bool
     feather: int | None
     upscale: float
+    precision: str
+    compile: str
 
 
 def carry_out(order: Order, *, say: Callable[[str], object]) -> None:
@@ -51,7 +53,7 @@ def carry_out(order: Order, *, say: Callable[[str], object]) -> None:
     _check_output(order.output)
     _check_reranking(order)
     image, mask = (None if path is None else opened(path) for path in (order.image, order.mask))
-    pipe = Pipeline.from_pretrained(order.model or DEFAULT)
+    pipe = Pipeline.from_pretrained(order.model or DEFAULT, precision=order.precision, compile=order.compile)
     height, width = order.size or (None, None)
     canvas = pipe.canvas(
         height=height, width=width, image=image, mask_image=mask, extend=order.extend, exact=order.exact,

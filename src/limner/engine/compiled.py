@@ -10,14 +10,14 @@ from torch import nn
 
 from limner.core import check
 
-WORTH_COMPILING = 16  # pictures on a GPU; fewer are over before the compiler has done
+WORTH_COMPILING = 200  # calls on a GPU; fewer are over before the compiler has done
 
 
-def compile_network(network: nn.Module, *, wanted: str, pictures: int) -> bool:
+def compile_network(network: nn.Module, *, wanted: str, calls: int) -> bool:
     """Whether it will be, at its first call for each shape. On a CPU packed layers are faster (docs/LOG.md)."""
     check_wish(wanted)
     device = next(network.parameters()).device
-    pays = device.type == "cuda" and pictures >= WORTH_COMPILING
+    pays = device.type == "cuda" and calls >= WORTH_COMPILING
     if wanted == "off" or (wanted == "auto" and not pays):
         return False
     check(

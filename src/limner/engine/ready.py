@@ -13,24 +13,24 @@ from limner.nn.unet import UNet
 from limner.store.pages import forget
 
 
-def prepared(family: Family, *, precision: str = "auto", compile: str = "auto", pictures: int = 1) -> Family:
+def prepared(family: Family, *, precision: str = "auto", compile: str = "auto", calls: int = 0) -> Family:
     """`family` itself, its `networks` in another precision and faster. It only draws from then on.
 
-    `precision` is auto, fp32, bf16 or fp16; `compile` auto, on or off. `pictures` is how many are to be drawn, as
-    far as that is known: compiling takes minutes. A family that names no networks stays as it is.
+    `precision` is auto, fp32, bf16 or fp16; `compile` auto, on or off. `calls` is how often the networks are to be
+    called, as far as that is known: compiling takes minutes. A family that names no networks stays as it is.
     """
     dtype = dtype_for(precision, family.device)
     for network in family.networks():
-        prepare(network, dtype, compile=compile, pictures=pictures)
+        prepare(network, dtype, compile=compile, calls=calls)
     return family
 
 
-def prepare(network: nn.Module, dtype: torch.dtype, *, compile: str = "auto", pictures: int = 1) -> None:
+def prepare(network: nn.Module, dtype: torch.dtype, *, compile: str = "auto", calls: int = 0) -> None:
     """See `prepared`."""
     narrow(network, dtype)
     if not isinstance(network, UNet):
         return
-    if not compile_network(network, wanted=compile, pictures=pictures) and _on_cpu(network) and packed.available():
+    if not compile_network(network, wanted=compile, calls=calls) and _on_cpu(network) and packed.available():
         packed.pack(network)
 
 

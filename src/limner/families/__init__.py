@@ -111,6 +111,18 @@ class WithoutInitialising(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+class Hollow(WithoutInitialising):
+    """Parameters take no memory either: each is one number, seen as often as its shape says. All must be replaced."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.empty:
+            size = args[0] if len(args) == 1 and not isinstance(args[0], int) else args
+            return torch.zeros((), **(kwargs or {})).expand(size)
+        if func in (torch.empty_like, Tensor.copy_) and 0 in args[0].stride():  # of a convolution's initialising
+            return args[0]
+        return super().__torch_function__(func, types, args, kwargs)
+
+
 def _narrowed(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
     narrow = tensor.to(dtype)
     if finite(tensor) and not finite(narrow):

@@ -118,7 +118,7 @@ class Hollow(WithoutInitialising):
         if func is torch.empty:
             size = args[0] if len(args) == 1 and not isinstance(args[0], int) else args
             return torch.zeros((), **(kwargs or {})).expand(size)
-        if func in (torch.empty_like, Tensor.copy_) and 0 in args[0].stride():  # of a convolution's initialising
+        if func in (torch.empty_like, Tensor.copy_, Tensor.zero_) and 0 in args[0].stride():  # of an initialising
             return args[0]
         return super().__torch_function__(func, types, args, kwargs)
 

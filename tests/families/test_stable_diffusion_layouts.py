@@ -145,7 +145,11 @@ def test_what_a_training_leaves_is_drawn_with_alike_elsewhere(tmp_path: Path) ->
         torch.testing.assert_close(again.vae.decode(latents), model.vae.decode(latents))
         spread = model.vae.spread[:, None, None]
         torch.testing.assert_close(
-            again.vae.moments(images).log_sigma, model.vae.moments(images).log_sigma - spread.log(), atol=1e-5, rtol=1e-5
+                again.vae.moments(images).log_sigma, model.vae.moments(images).log_sigma - spread.log(), atol=1e-5,
+                rtol=1e-5,
+            model.vae.moments(images).log_sigma - spread.log(),
+            atol=1e-5,
+            rtol=1e-5,
         )
 
 
@@ -448,6 +452,12 @@ def test_other_models_are_called_by_their_names(file: Path, name: str, what: str
     "name", ["model.diffusion_model.middle_block.1.proj_in.weight", "first_stage_model.decoder.conv_in.weight"]
 )
 def test_half_a_model_is_no_model(file: Path, name: str) -> None:
+    changed(file, lambda tensors: tensors.pop(name))
+    refused(file, f"{name} is missing")
+
+
+def test_half_a_model_is_no_model_without_our_config_either(file: Path) -> None:
+    name = "model.diffusion_model.middle_block.1.proj_in.weight"
     changed(file, lambda tensors: tensors.pop(name))
     without_metadata(file)
     refused(file, f"{name} is missing")

@@ -106,7 +106,7 @@ def _beside(index: Path, name: str) -> Path:
     Hugging Face's cache is made of links, from a folder snapshots/... to one called blobs.
     """
     path = index.parent / name
-    if Path(name).name != name or "\0" in name or "\\" in name:
+    if Path(name).name != name or name in ("", "..") or "\0" in name or "\\" in name:
         raise InputError(f"{index} names {name!r}, which is no file beside it; take the index that came with the model")
     roots = [index.parent.resolve()]
     roots += [one.parent.resolve() / "blobs" for one in path.absolute().parents if one.name == "snapshots"]

@@ -95,7 +95,7 @@ def shipped() -> list[str]:
 
 
 def find_model(name: str | Path) -> Path:
-    """The folder of a shipped model by its name, or of any by its path; a run's folder means the model in it."""
+    """The folder of a shipped model by its name, or any model by its path; a run's folder means the model in it."""
     if str(name) in shipped():
         return SHIPPED / name
     path = Path(name)
@@ -115,6 +115,8 @@ def find_judge(name: str | Path | None = None) -> Judge:
 
 def name_of(folder: Path) -> str:
     """What a model is called: its folder's name, or its run's."""
+    if folder.is_file():
+        return folder.stem
     return folder.resolve().parent.name if folder.name == "model" else folder.name
 
 
@@ -189,9 +191,15 @@ class Pipeline:
         """
         folder, speed = find_model(path_or_name), Speed(precision, compile)
         family = families.load(folder, dtype=engine.dtype_for(precision, CPU))
-        pipe = Pipeline(family, name=name_of(folder), hash=store.describe(folder).hash)
+        pipe = Pipeline(family, name=name_of(folder), hash=families.describe(folder).hash)
         pipe._speed = speed if family.networks() else None
         return pipe
+
+    def save_pretrained(self, path: str | Path) -> None:
+        """Write the model: a Stable Diffusion as a folder of diffusers or, where `path` ends in .safetensors, as a
+        single file in the original layout; another family as a model folder of ours."""
+        check(not self._fast, f"{self.name} was made fast to draw, and its weights given up: load it again to save it")
+        families.export(Path(path), self.family)
 
     def to(self, device: str | torch.device) -> Pipeline:
         check(not self._fast, f"{self.name} was made fast for where it drew; load it again to draw elsewhere")

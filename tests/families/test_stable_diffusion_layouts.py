@@ -145,8 +145,7 @@ def test_what_a_training_leaves_is_drawn_with_alike_elsewhere(tmp_path: Path) ->
         torch.testing.assert_close(again.vae.decode(latents), model.vae.decode(latents))
         spread = model.vae.spread[:, None, None]
         torch.testing.assert_close(
-                again.vae.moments(images).log_sigma, model.vae.moments(images).log_sigma - spread.log(), atol=1e-5,
-                rtol=1e-5,
+            again.vae.moments(images).log_sigma,
             model.vae.moments(images).log_sigma - spread.log(),
             atol=1e-5,
             rtol=1e-5,

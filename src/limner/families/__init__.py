@@ -28,6 +28,8 @@ TABLE = {
     "stable_diffusion": "limner.families.stable_diffusion:StableDiffusion",
 }
 
+FOREIGN = ("limner.families.stable_diffusion_layouts",)  # each can `recognise`, `describe` and `load` a path
+
 
 def find(name: str) -> type[Family]:
     """The class of a family by its name in TABLE; InputError that names the nearest."""
@@ -72,12 +74,32 @@ def save(
     )  # fmt: skip
 
 
-def load(folder: Path, *, dtype: torch.dtype | None = None) -> Family:
-    """The family in a model folder, on the CPU, in evaluation mode; its numbers are those of the mapped files.
+def load(path: Path, *, dtype: torch.dtype | None = None) -> Family:
+    """The family in a model folder or in a model of another program, on the CPU, in evaluation mode; its numbers are
+    those of the mapped files.
 
     What was stored in half precision is widened to what the family computes in; its `networks` are made `dtype` where
     that is given, for drawing alone. InputError if any file or key is missing, foreign or of another shape.
     """
+    layouts = foreign(path)
+    return _load_own(path, dtype) if layouts is None else _cast_all(layouts.load(path), dtype)
+
+
+def describe(path: Path) -> store.Description:
+    """What there is to know of a model before it is loaded, of one of another program too."""
+    layouts = foreign(path)
+    found: store.Description = store.describe(path) if layouts is None else layouts.describe(path)
+    return found
+
+
+def foreign(path: Path) -> Any:
+    """The module that reads what lies there, where that is a model of another program."""
+    if store.holds_model(path):
+        return None
+    return next((one for one in map(importlib.import_module, FOREIGN) if one.recognise(path)), None)
+
+
+def _load_own(folder: Path, dtype: torch.dtype | None) -> Family:
     stored = store.read(folder)
     where = folder / "config.json"
     if stored.family not in TABLE:
@@ -92,6 +114,25 @@ def load(folder: Path, *, dtype: torch.dtype | None = None) -> Family:
     kinds = {name: dtype if dtype and id(one) in drawing else one.dtype for name, one in expected.items()}
     family.load_state_dict({name: _cast(stored.tensors[name], kind) for name, kind in kinds.items()}, assign=True)
     return family.eval()
+
+
+def export(path: Path, family: Family) -> None:
+    """Write a model as other programs read it, where any does, and as ours does elsewhere."""
+    for layouts in map(importlib.import_module, FOREIGN):
+        if layouts.takes(family):
+            layouts.write(path, family)
+            return
+    save(path, family)
+
+
+@torch.no_grad()
+def _cast_all(family: Family, dtype: torch.dtype | None) -> Family:
+    """Weights that are there in any precision to float32, and those of its `networks` to `dtype`."""
+    drawing = {id(one) for network in family.networks() for one in network.state_dict(keep_vars=True).values()}
+    for one in family.state_dict(keep_vars=True).values():
+        if one.is_floating_point():
+            one.data = _cast(one.data, dtype if dtype and id(one) in drawing else torch.float32)
+    return family
 
 
 def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:

@@ -13,7 +13,10 @@ from limner.data.scenes import Scenes
 from limner.text.bpe import BPE
 
 TOY = "plain"
-STAGED = {"dalle": {"codec": (0.0, 0.4), "tokens": (0.4, 1.0)}}
+STAGED = {
+    "dalle": {"codec": (0.0, 0.4), "tokens": (0.4, 1.0)},
+    "stable_diffusion": {"vae": (0.0, 0.4), "critic": (0.2, 0.4), "text": (0.2, 0.6), "denoiser": (0.4, 1.0)},
+}
 """Families whose steps are trained one after the other: the runs are stopped in the first stage and end in the last."""
 
 

@@ -15,7 +15,7 @@ from tests.train.toys import Config, Inner
 
 from limner.core import InputError
 from limner.train import toml
-from limner.train.recipe import Recipe, amend
+from limner.train.recipe import Model, Recipe, amend
 
 WHOLE = """
 [model]
@@ -63,6 +63,12 @@ def test_printed_and_read_again(path: Path, tmp_path: Path) -> None:
     again = tmp_path / "again.toml"
     again.write_text(recipe.to_toml(), encoding="utf-8")
     assert Recipe.read(again) == recipe
+
+
+def test_tables_in_a_list_are_printed_too() -> None:
+    towers = [{"width": 3, "pad": None, "text": {"depth": 1}}, {}]
+    recipe = Recipe(model=Model(family="flow", config={"towers": towers}))
+    assert tomllib.loads(recipe.to_toml())["model"]["config"] == {"towers": [{"width": 3, "text": {"depth": 1}}, {}]}
 
 
 def test_overrides(path: Path) -> None:

@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from limner import store
 from limner.core import Family, InputError, Tokenizer, nearest, parse, unparse
+from limner.store.pages import forget
 from limner.store.weights import check_match, finite
 from limner.text import load_tokenizer
 
@@ -24,6 +25,7 @@ TABLE = {
     "flow": "limner.families.flow:Flow",
     "gan_int_cls": "limner.families.gan_int_cls:GANIntCls",
     "regressor": "limner.families.regressor:Regressor",
+    "stable_diffusion": "limner.families.stable_diffusion:StableDiffusion",
 }
 
 
@@ -70,11 +72,11 @@ def save(
     )  # fmt: skip
 
 
-def load(folder: Path) -> Family:
+def load(folder: Path, *, dtype: torch.dtype | None = None) -> Family:
     """The family in a model folder, on the CPU, in evaluation mode; its numbers are those of the mapped files.
 
-    What was stored in half precision is widened to what the family computes in. InputError if any file or
-    key is missing, foreign or of another shape.
+    What was stored in half precision is widened to what the family computes in; its `networks` are made `dtype` where
+    that is given, for drawing alone. InputError if any file or key is missing, foreign or of another shape.
     """
     stored = store.read(folder)
     where = folder / "config.json"
@@ -84,10 +86,19 @@ def load(folder: Path) -> Family:
     config: Any = parse(kind.Config, stored.config, f"{where}: config")
     with WithoutInitialising():
         family = kind(config, load_tokenizer(stored.tokenizer))
-    expected = family.state_dict()
+    expected = family.state_dict(keep_vars=True)
     check_match(f"{folder}: weights and config do not belong together", expected, stored.tensors)
-    family.load_state_dict({name: stored.tensors[name].to(one.dtype) for name, one in expected.items()}, assign=True)
+    drawing = {id(one) for network in family.networks() for one in network.state_dict(keep_vars=True).values()}
+    kinds = {name: dtype if dtype and id(one) in drawing else one.dtype for name, one in expected.items()}
+    family.load_state_dict({name: _cast(stored.tensors[name], kind) for name, kind in kinds.items()}, assign=True)
     return family.eval()
+
+
+def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    made = tensor.to(dtype)
+    if made is not tensor:
+        forget(tensor)
+    return made
 
 
 class WithoutInitialising(TorchFunctionMode):
@@ -98,6 +109,18 @@ class WithoutInitialising(TorchFunctionMode):
         if getattr(func, "__module__", None) == "torch.nn.init":
             return args[0] if args else kwargs["tensor"]
         return func(*args, **(kwargs or {}))
+
+
+class Hollow(WithoutInitialising):
+    """Parameters take no memory either: each is one number, seen as often as its shape says. All must be replaced."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.empty:
+            size = args[0] if len(args) == 1 and not isinstance(args[0], int) else args
+            return torch.zeros((), **(kwargs or {})).expand(size)
+        if func in (torch.empty_like, Tensor.copy_, Tensor.zero_) and 0 in args[0].stride():  # of an initialising
+            return args[0]
+        return super().__torch_function__(func, types, args, kwargs)
 
 
 def _narrowed(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 import torch
@@ -28,12 +28,25 @@ from limner.nn.vit import VisionTransformer
 from limner.process import predictions
 from limner.process.contrast import contrast
 from limner.process.diffusion import NoiseSchedule, ScheduleConfig
+from limner.process.gaussians import Gaussian, divergence
 from limner.process.guidance import drop, guide, rescale
 from limner.process.solvers import build, find, start_at
 from limner.process.solvers.solver import Solver
-from limner.text.conditioning import SD1, Conditioner, ConditionerConfig, Conditioning, embed_sizes
+from limner.store.features import Answers, Features, Inputs
+from limner.text.clip import ClipTextConfig
+from limner.text.conditioning import (
+    SD1,
+    SD2,
+    SDXL,
+    Conditioner,
+    ConditionerConfig,
+    Conditioning,
+    TowerConfig,
+    embed_sizes,
+)
 
 FIRST_SCALE, MOST_SCALE = 1 / 0.07, 100.0  # of the contrast's inverse temperature
+CALIBRATION = 128  # images
 SIX = 6 * 256  # numbers that SDXL's vector has beside the text's
 
 
@@ -41,6 +54,7 @@ SIX = 6 * 256  # numbers that SDXL's vector has beside the text's
 class LearningConfig:
     """What is of use in training from nothing alone."""
 
+    divergence: float = 1e-6  # weight of how much the latents tell, in nats for a number of the picture
     critic: CriticConfig = field(default_factory=CriticConfig)
     vision: PreNormConfig = field(default_factory=lambda: PreNormConfig(width=128, depth=4, heads=4, hidden=512))
     patch: int = 16  # pixels a side, of the pictures' tower in the contrast
@@ -56,7 +70,7 @@ class Config:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     prediction: Literal["epsilon", "v_prediction", "sample", "flow"] = "epsilon"
     dropped: float = 0.1  # share of captions replaced by the empty one in training, for guidance
-    gamma: float = 5.0  # of min-SNR's weights (Hang et al. 2023)
+    gamma: float | None = None  # of min-SNR's weights (Hang et al. 2023); without it all times weigh alike
     learning: LearningConfig | None = None  # None for a model that came trained: its denoiser alone is trained on
 
     def __post_init__(self) -> None:
@@ -79,7 +93,11 @@ class Config:
             f"image_size = {self.image_size} does not divide by {self.multiple}",
         )
         check(0.0 <= self.dropped < 1.0, f"dropped = {self.dropped} is not a share from 0 up to 1")
-        check(self.gamma > 0.0, f"gamma = {self.gamma} must be above 0; 5 is usual")
+        check(
+            self.learning is None or self.vae.scale == "measured",
+            f'vae.scale = {self.vae.scale} is known before the autoencoder has learnt anything; set it to "measured"',
+        )
+        check(self.gamma is None or self.gamma > 0.0, f"gamma = {self.gamma} must be above 0; 5 is usual")
 
     @property
     def multiple(self) -> int:
@@ -177,7 +195,50 @@ class Lessons(nn.Module):
 class StableDiffusion(Family):
     Config = Config
     Knobs = Knobs
-    presets: ClassVar[dict[str, Config]] = {}
+    presets: ClassVar[dict[str, Config]] = {
+        "base": Config(
+            image_size=64,
+            unet=UNetConfig(
+                widths=(64, 128, 128), blocks=1, depths=(0, 1, 1), heads=(4, 4, 4), context=128, linear=True, groups=8
+            ),
+            vae=VAEConfig(widths=(16, 32, 64), blocks=1, groups=8, scale="measured"),
+            text=ConditionerConfig((TowerConfig(ClipTextConfig(width=128, depth=3, heads=4, hidden=512, length=32)),)),
+            schedule=ScheduleConfig(zero_terminal_snr=True),
+            prediction="v_prediction",
+            learning=LearningConfig(),
+        ),
+        "sd1": Config(),
+        "sd2": Config(
+            image_size=768,
+            unet=replace(UNetConfig(), heads=(5, 10, 20, 20), context=1024, linear=True),
+            text=SD2,
+            prediction="v_prediction",
+        ),
+        "sdxl": Config(
+            image_size=1024,
+            unet=UNetConfig(
+                widths=(320, 640, 1280),
+                depths=(0, 2, 10),
+                middle=10,
+                heads=(5, 10, 20),
+                context=2048,
+                linear=True,
+                added=2816,
+            ),
+            vae=VAEConfig(scale=0.13025),
+            text=SDXL,
+        ),
+    }
+    presets["tiny"] = replace(
+        presets["base"], image_size=16,
+        unet=UNetConfig(widths=(32, 32), blocks=1, depths=(0, 1), heads=(2, 2), context=32, linear=True, groups=8),
+        vae=VAEConfig(widths=(16, 16), blocks=1, groups=8, scale="measured"),
+        text=ConditionerConfig((TowerConfig(ClipTextConfig(width=32, depth=2, heads=2, hidden=64, length=32)),)),
+        learning=LearningConfig(
+            critic=CriticConfig(width=8, halvings=2, start=0.0), patch=4, embedding=32,
+            vision=PreNormConfig(width=32, depth=2, heads=2, hidden=64),
+        ),
+    )  # fmt: skip
 
     def __init__(self, config: Config, tokenizer: Tokenizer) -> None:
         super().__init__(config, tokenizer)
@@ -186,6 +247,7 @@ class StableDiffusion(Family):
         self.unet = UNet(config.unet)
         self.lessons = None if config.learning is None else Lessons(config, config.learning)
         self.schedule = NoiseSchedule(config.schedule)
+        self.features: Features | None = None
         self.prediction = predictions.prediction_named(config.prediction)
 
     @property
@@ -197,6 +259,11 @@ class StableDiffusion(Family):
         return [self.unet, self.vae, self.conditioner]
 
     # -- training ----------------------------------------------------------------------------------
+
+    def calibrate(self, batch: Batch) -> None:
+        if self.lessons is not None:
+            with torch.no_grad():
+                self.vae.follow(self.vae.moments(batch.images[:CALIBRATION]).mean)
 
     def steps(self) -> list[Step]:
         """The autoencoder and its critic, the text encoder by contrast, the denoiser, which takes both as they are."""
@@ -211,6 +278,36 @@ class StableDiffusion(Family):
             denoiser,
         ]
 
+    def reconstruct(self, batch: Batch, generator: Generator) -> dict[str, Tensor]:
+        """Pictures painted from samples of their latents: how far they are off, how much the latents tell, and, in
+        training, what the critic wishes. `error` is the mean square."""
+        assert self.lessons is not None
+        images, critic = batch.images, self.lessons.critic
+        seen = self.vae.moments(images)
+        if self.training:
+            self.vae.follow(seen.mean)
+        painted = self.vae.paint(seen.at(torch.randn(seen.mean.shape, generator=generator).to(seen.mean)))
+        absolute = (painted - images).abs().mean()
+        flat = Gaussian(seen.mean.flatten(1), seen.log_sigma.flatten(1))
+        told = divergence(flat, Gaussian.standard(*flat.mean.shape, like=flat.mean)).mean() / images[0].numel()
+        loss = absolute + self.config.learning.divergence * told
+        if self.training and critic.heard:
+            loss = loss + critic.wish(painted, absolute, self.vae.decoder.conv_out.weight)
+        return {
+            "loss": loss,
+            "absolute": absolute.detach(),
+            "error": F.mse_loss(painted.detach(), images),
+            "divergence": told.detach(),
+        }
+
+    def criticise(self, batch: Batch, generator: Generator) -> dict[str, Tensor]:
+        """The critic tells pictures from those that went through the autoencoder."""
+        assert self.lessons is not None
+        with torch.no_grad():
+            seen = self.vae.moments(batch.images)
+            painted = self.vae.paint(seen.at(torch.randn(seen.mean.shape, generator=generator).to(seen.mean)))
+        return {"loss": self.lessons.critic.loss(batch.images, painted)}
+
     def match(self, batch: Batch, generator: Generator) -> dict[str, Tensor]:
         """The mean state of a caption's tokens against its picture among the batch's. Nothing is drawn at random."""
         assert self.lessons is not None
@@ -218,10 +315,8 @@ class StableDiffusion(Family):
 
     def denoise(self, batch: Batch, generator: Generator) -> dict[str, Tensor]:
         """The squared error of what is predicted, weighted by time."""
-        with torch.no_grad():
-            x0 = self.vae.encode(batch.images)
-            captions = drop(batch.captions, share=self.config.dropped, generator=generator)
-            texts = self.conditioner.captions(captions)
+        x0 = self._latents(batch.images)
+        texts = self._texts(drop(batch.captions, share=self.config.dropped, generator=generator))
         t = torch.randint(len(self.schedule), (len(batch),), generator=generator)
         eps = torch.randn(x0.shape, generator=generator).to(x0)
         alpha, sigma = self.schedule.factors(t, like=x0)
@@ -229,8 +324,32 @@ class StableDiffusion(Family):
             alpha * x0 + sigma * eps, t.to(x0.device), texts.tokens, self._added(texts, *batch.images.shape[-2:])
         )
         errors = (output.float() - self.prediction.target(x0, eps, alpha, sigma)).square()
-        weights = predictions.min_snr(self.prediction, alpha, sigma, gamma=self.config.gamma)
+        gamma = self.config.gamma
+        weights = 1.0 if gamma is None else predictions.min_snr(self.prediction, alpha, sigma, gamma=gamma)
         return {"loss": (weights * errors).mean(), "error": errors.detach().mean()}
+
+    # What the denoiser learns of, which stands still by then: it may be known already.
+
+    def keep_features(self, features: Features | None) -> None:
+        self.features = features
+
+    def _latents(self, images: Tensor) -> Tensor:
+        def encode(images: Tensor) -> Answers:
+            return {"latents": self.vae.encode(images)}
+
+        return self._answers("vae", self.vae, images, encode)["latents"]
+
+    def _texts(self, captions: Sequence[str]) -> Conditioning:
+        def read(captions: Sequence[str]) -> Answers:
+            found = self.conditioner.captions(captions)
+            return {"tokens": found.tokens} | ({} if found.pooled is None else {"pooled": found.pooled})
+
+        found = self._answers("text", self.conditioner, captions, read)
+        return Conditioning(found["tokens"], found.get("pooled"))
+
+    @torch.no_grad()
+    def _answers(self, name: str, part: nn.Module, inputs: Inputs, compute: Callable[[Inputs], Answers]) -> Answers:
+        return compute(inputs) if self.features is None else self.features.of(name, part, inputs, compute)
 
     # -- drawing -----------------------------------------------------------------------------------
 

@@ -40,6 +40,11 @@ class RunFolder:
         return self.path / "tensorboard"
 
     @property
+    def features(self) -> Path:
+        """What frozen parts said of the data: it may be deleted at any time."""
+        return self.path / "features"
+
+    @property
     def samples(self) -> Path:
         return self.path / "samples"
 

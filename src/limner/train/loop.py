@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from limner.core import Batch, Family, InputError, Source
 from limner.data.batches import Batches
+from limner.store.features import Features
 from limner.train import checkpoint, grid, looking, machine
 from limner.train.folder import RunFolder
 from limner.train.logs import Logs
@@ -62,6 +63,7 @@ def fit(
         run = _Run(State(family, recipe), run_folder, save)
         stack.callback(run.logs.close)
         run.resume() if resume else run.begin(source, calibrate=calibrate)
+        stack.enter_context(run.keeping_features(source))
         batches = stack.enter_context(Batches(source, batch=recipe.train.batch, start=run.state.counts.images))
         while run.state.fraction < 1.0 and not stop():
             yield run.iterate(batches, validation, stop)
@@ -104,6 +106,21 @@ class _Run:
         self._from = self.state.counts.images
         self.folder.write_settings(self.state.recipe, self.state.family.tokenizer)
         self.logs.event(self._from, "resumed")
+
+    @contextlib.contextmanager
+    def keeping_features(self, source: Source) -> Iterator[None]:
+        """Within, a family that can keeps what its frozen parts say; of endless examples none would come again."""
+        keep = getattr(self.state.family, "keep_features", None)
+        if keep is None or not isinstance(source, Sized):
+            yield
+            return
+        features = Features(self.folder.features, still=self.state.stands_still)
+        keep(features)
+        try:
+            yield
+        finally:
+            keep(None)
+            features.close()
 
     def iterate(self, batches: Iterator[Batch], validation: Source, stop: Callable[[], bool]) -> Progress:
         began = time.monotonic()

@@ -49,6 +49,7 @@ class State:
         self._stages = stages(steps, recipe)
         self.ema = Ema({name: one for updater in self.updaters for name, one in updater.parameters.items()})
         self.counts = Counts()
+        self._moving: set[int] = set()  # ids of the parameters that are trained in this iteration or later
         self.share = 0.0  # of the learning rate in the last iteration; where stages overlap, the last step's
         self.stride = recipe.train.batch * recipe.train.accumulate  # images to an iteration
 
@@ -69,6 +70,10 @@ class State:
         stage = self._stages[step.name]
         return stage.end - stage.start
 
+    def stands_still(self, part: nn.Module) -> bool:
+        """Whether `part` is the same for the rest of the training; but while the run is `resting`, it is another."""
+        return part.training and self._moving.isdisjoint(map(id, part.parameters()))
+
     def passed(self, every: int) -> bool:
         """Whether the iteration ending now passed a multiple of `every` images."""
         return crossed(self.counts.images, stride=self.stride, every=every)
@@ -79,6 +84,8 @@ class State:
 
     def update(self, batches: Sequence[Batch]) -> dict[str, Outcome]:
         """One iteration, by step: those that are due, in their order, each on all of `batches`."""
+        ahead = [one for one in self.updaters if self.fraction < self._stages[one.step.name].end]
+        self._moving = {id(parameter) for one in ahead for parameter in one.step.parameters}
         active = [one for one in self.updaters if self._stages[one.step.name].holds(self.fraction)]
         due = [one for one in active if self.counts.iteration % one.step.every == 0]
         for one in active:

@@ -13,14 +13,18 @@ def dumps(values: Mapping[str, Any]) -> str:
 
 
 def _table(values: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
-    plain = {key: value for key, value in values.items() if value is not None and not isinstance(value, Mapping)}
-    lines = [f"{_key(key)} = {_value(value)}" for key, value in plain.items()]
+    plain = {key: value for key, value in values.items() if not isinstance(value, Mapping)}
+    lines = _pairs(plain)
     if path and lines:
         lines = ["", f"[{'.'.join(map(_key, path))}]", *lines]
     for key, value in values.items():
         if isinstance(value, Mapping):
             lines += _table(value, (*path, key))
     return lines
+
+
+def _pairs(plain: Mapping[str, Any]) -> list[str]:
+    return [f"{_key(key)} = {_value(value)}" for key, value in plain.items() if value is not None]
 
 
 def _key(text: str) -> str:
@@ -35,6 +39,8 @@ def _value(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, Mapping):  # in a list, where it has no heading of its own
+        return f"{{ {', '.join(_pairs(value))} }}"
     assert isinstance(value, int | float), f"TOML has no {type(value).__name__}"
     return repr(value)
 

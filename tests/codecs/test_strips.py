@@ -12,6 +12,7 @@ from tests.oracles.comparing import error, scrambled
 from torch import Tensor, nn
 
 from limner.codecs import strips
+from limner.nn import winograd
 from limner.nn.residual import ResidualBlock, Upsample
 
 HEIGHT, WIDTH, CHANNELS = 7, 5, 8
@@ -48,6 +49,14 @@ def test_a_residual_block(x: Tensor, after: int) -> None:
 def test_a_residual_block_writes_over_what_it_was_given(x: Tensor) -> None:
     block = ResidualBlock(CHANNELS, CHANNELS, groups=4, eps=1e-6)
     assert strips.residual(block, x) is x
+
+
+def test_a_residual_block_by_winograd(x: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    block = scrambled(ResidualBlock(CHANNELS, 12, groups=4, eps=1e-6))
+    plain = strips.residual(block, x.clone())
+    monkeypatch.setattr(winograd, "pays", lambda x, weight: True)
+    found = strips.residual(block, x.clone())
+    assert 0.0 < error(found, plain) < 2 * WITHIN
 
 
 @pytest.mark.parametrize("after", [3, 12])
@@ -95,8 +104,14 @@ def test_folded_kernels_are_those_of_the_doubled_map(x: Tensor) -> None:
             assert error(found, wanted[:, :, a::2, b::2]) < WITHIN
 
 
-def test_they_are_for_one_map_without_gradients(x: Tensor) -> None:
+def test_they_are_for_a_picture_alone_and_not_for_learning(x: Tensor) -> None:
+    block = scrambled(ResidualBlock(CHANNELS, CHANNELS, groups=4, eps=1e-6))
+    two = x.repeat(2, 1, 1, 1)
     assert strips.suit(x)
-    assert not strips.suit(x.repeat(2, 1, 1, 1))
+    assert not strips.suit(two)
+    assert torch.equal(strips.residual(block, two.clone()), block(two))
     with torch.enable_grad():
         assert not strips.suit(x)
+        before = x.clone()
+        assert torch.equal(strips.residual(block, x), block(x))
+        assert torch.equal(x, before)

@@ -14,11 +14,14 @@ from safetensors.torch import load_file, save_file
 from tests.toys.stable_diffusion import KINDS, SD1, SD2, TINY, identical, same, toy, words
 from torch import Tensor
 
+from limner.codecs.vae import VAEConfig
 from limner.core import InputError
 from limner.families import Hollow
 from limner.families.stable_diffusion import Config, StableDiffusion
-from limner.families.stable_diffusion_layouts import read, recognise, write_diffusers, write_single
+from limner.families.stable_diffusion_layouts import names, read, recognise, singles, write_diffusers, write_single
+from limner.nn.unet import UNetConfig
 from limner.store import weights
+from limner.text import conditioning
 from limner.text.bpe import BPE
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -450,7 +453,9 @@ def test_other_models_are_called_by_their_names(file: Path, name: str, what: str
 @pytest.mark.parametrize(
     "name", ["model.diffusion_model.middle_block.1.proj_in.weight", "first_stage_model.decoder.conv_in.weight"]
 )
-def test_half_a_model_is_no_model(file: Path, name: str) -> None:
+def test_half_a_model_is_no_model(models: dict[str, StableDiffusion], tmp_path: Path, name: str) -> None:
+    file = tmp_path / "model.safetensors"
+    write_single(file, models["sd1"])
     changed(file, lambda tensors: tensors.pop(name))
     refused(file, f"{name} is missing")
 
@@ -548,3 +553,59 @@ def test_a_hollow_model_has_shapes_and_no_memory() -> None:
         model = StableDiffusion(huge, words())
     assert model.unet.down_blocks[0].resnets[0].conv1.weight.shape == (1 << 18, 1 << 18, 3, 3)
     assert isinstance(model.config, Config)
+
+
+# ---------------------------------------------------------------------------------------------------
+# The models that people have, by their sizes alone.
+
+FULL = {
+    "v1": (Config(), [860, 123, 84], ["model.diffusion_model.output_blocks.2.1.conv.weight"]),
+    "v2": (
+        Config(
+            image_size=768, text=conditioning.SD2, prediction="v_prediction",
+            unet=UNetConfig(heads=(5, 10, 20, 20), context=1024, linear=True),
+        ),
+        [866, 340, 84], ["cond_stage_model.model.transformer.resblocks.22.attn.in_proj_weight"],
+    ),
+    "xl": (
+        Config(
+            image_size=1024, text=conditioning.SDXL, vae=VAEConfig(scale=0.13025),
+            unet=UNetConfig(
+                widths=(320, 640, 1280), depths=(0, 2, 10), middle=10, heads=(5, 10, 20), context=2048, linear=True,
+                added=2816,
+            ),
+        ),
+        [2567, 818, 84],
+        [
+            "conditioner.embedders.1.model.transformer.resblocks.9.mlp.c_proj.bias",
+            "conditioner.embedders.0.transformer.text_model.embeddings.position_embedding.weight",
+            "model.diffusion_model.output_blocks.2.2.conv.weight", "model.diffusion_model.label_emb.0.2.weight",
+            "model.diffusion_model.input_blocks.8.1.transformer_blocks.9.attn2.to_k.weight",
+        ],
+    ),
+}  # fmt: skip
+EVERYWHERE = [
+    "model.diffusion_model.input_blocks.2.1.transformer_blocks.0.attn2.to_k.weight",
+    "model.diffusion_model.output_blocks.8.0.skip_connection.weight", "model.diffusion_model.out.2.weight",
+    "first_stage_model.decoder.up.0.block.0.nin_shortcut.weight", "first_stage_model.encoder.mid.attn_1.proj_out.bias",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", FULL)
+def test_the_sizes_of_the_models_that_people_have_are_seen_from_their_shapes(kind: str) -> None:
+    config, millions, keys = FULL[kind]
+    towers = tuple(replace(tower, pad=words().end if tower.pad else 0) for tower in config.text.towers)
+    config = replace(config, text=replace(config.text, towers=towers))
+    with Hollow():
+        model = StableDiffusion(config, words())
+    counts = [sum(one.numel() for one in part.parameters()) for part in (model.unet, model.conditioner, model.vae)]
+    vocabulary = (49408 - words().size) * sum(tower.text.width for tower in config.text.towers)
+    counts[1] += vocabulary  # ours here has fewer tokens
+    assert [round(count / 1e6) for count in counts] == millions
+    theirs = names.single(config).to_theirs(model.state_dict())
+    expected = keys + EVERYWHERE[kind == "xl" :]
+    assert {*expected} <= theirs.keys()
+    shapes = {name: tuple(one.shape) for name, one in theirs.items()}
+    assert singles._unet(shapes) == config.unet
+    assert replace(singles._vae(shapes), scale=config.vae.scale) == config.vae
+    assert singles._text(shapes, words()) == config.text

@@ -41,13 +41,13 @@ SD2 = Config(
 SDXL = Config(
     128,
     UNetConfig(
-        widths=(64, 128), blocks=1, depths=(0, 2), middle=2, heads=(1, 2), context=128, linear=True, added=64 + SIX
+        widths=(64, 128), blocks=1, depths=(0, 2), middle=2, heads=(1, 2), context=192, linear=True, added=128 + SIX
     ),
     replace(VAE_SMALL, scale=0.13025),
     ConditionerConfig(
         (
             replace(CLIP_L, layer=2, norm=False),
-            TowerConfig(ClipTextConfig(64, 3, 1, 96, 16), layer=2, norm=False, out=64),
+            TowerConfig(ClipTextConfig(128, 3, 2, 96, 16), layer=2, norm=False, out=128),
         ),
         zeros=True,
     ),

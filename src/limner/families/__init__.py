@@ -152,6 +152,9 @@ class WithoutInitialising(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+FILLING = (torch.empty_like, Tensor.copy_, Tensor.fill_, Tensor.zero_, Tensor.normal_, Tensor.uniform_)
+
+
 class Hollow(WithoutInitialising):
     """Parameters take no memory either: each is one number, seen as often as its shape says. All must be replaced."""
 
@@ -159,7 +162,7 @@ class Hollow(WithoutInitialising):
         if func is torch.empty:
             size = args[0] if len(args) == 1 and not isinstance(args[0], int) else args
             return torch.zeros((), **(kwargs or {})).expand(size)
-        if func in (torch.empty_like, Tensor.copy_, Tensor.zero_) and 0 in args[0].stride():  # of an initialising
+        if func in FILLING and 0 in args[0].stride():  # what is left of initialising
             return args[0]
         return super().__torch_function__(func, types, args, kwargs)
 

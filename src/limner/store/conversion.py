@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Literal
 from limner.core import InputError, check
 from limner.store import shards
 from limner.store.files import sha256, written_aside
+from limner.store.weights import mapped
 
 Kept = Literal["trained", "averaged"]  # the weights themselves, or the running means that some trainings keep
 LONGEST_REPORT = 1 << 16  # bytes
@@ -50,7 +51,7 @@ def convert(source: Path, target: Path, *, kept: Kept = "trained") -> Conversion
             raise InputError(f"{source} is not converted: {refused}")
         aside = Path(file.name)
         try:
-            shards.read(aside)  # as strictly as any file, since what wrote it read what we do not trust
+            shards.examine(aside, mapped(aside))  # what wrote it has read what we do not trust
         except InputError as error:
             raise InputError(f"{source} is not converted: {str(error).replace(str(aside), target.name)}") from None
         found, size = sha256(aside), aside.stat().st_size

@@ -1,15 +1,12 @@
 """Weights in other programs' folders: one file or shards with an index, plain or in a variant such as fp16.
 
-They are mapped, and every number is looked at once. No more than one tensor's are in memory for that.
+They are mapped. `read` reads no number; `examine` reads all, with no more than one tensor's in memory.
 """
 
 from __future__ import annotations
 
-import ctypes
-import functools
-import mmap
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +14,7 @@ from torch import Tensor
 
 from limner.core import InputError
 from limner.store.documents import read_json
+from limner.store.pages import forget
 from limner.store.weights import check_finite, mapped
 
 SUFFIX = ".safetensors"
@@ -62,13 +60,13 @@ def _candidates(folder: Path, stem: str) -> tuple[Path | None, dict[str, Path]]:
 
 
 def read(path: Path) -> Weights:
-    """What `find` found, mapped; InputError names the file or the tensor that is not sound."""
+    """What `find` found, mapped; InputError names the file that is not sound."""
     if path.suffix != ".json":
-        return Weights((path,), _whole(path))
+        return Weights((path,), mapped(path))
     tensors: dict[str, Tensor] = {}
     places = _places(path)
     for file, names in places.items():
-        found = _whole(file)
+        found = mapped(file)
         if strange := sorted(found.keys() ^ names):
             where = "there is not" if strange[0] in names else "there is, and not in the index"
             raise InputError(f"{path} and {file.name} do not belong together: {strange[0]} {where}; copy both again")
@@ -76,13 +74,11 @@ def read(path: Path) -> Weights:
     return Weights(tuple(places), tensors)
 
 
-def _whole(path: Path) -> dict[str, Tensor]:
-    """Each tensor is looked at and let go: what is resident at any moment is the largest of them."""
-    tensors = mapped(path)
+def examine(where: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Look at every number, and let each tensor go: resident at any moment is the largest. InputError names one."""
     for name, one in tensors.items():
-        check_finite(path, {name: one})
-        let_go(one)
-    return tensors
+        check_finite(where, {name: one})
+        forget(one)
 
 
 def _places(index: Path) -> dict[Path, set[str]]:
@@ -115,29 +111,3 @@ def _beside(index: Path, name: str) -> Path:
     if not path.is_file():
         raise InputError(f"{path} is missing, which {index.name} names; copy or download the model again")
     return path
-
-
-# ---------------------------------------------------------------------------------------------------
-# Memory.
-
-
-def let_go(tensor: Tensor) -> None:
-    """Leave a mapped tensor's numbers to the file until they are read again: meanwhile they take no memory.
-
-    Only for a tensor that nobody has changed, since changes are in memory alone.
-    """
-    begin = -(-tensor.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
-    length = (tensor.data_ptr() + tensor.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE - begin
-    if length > 0 and (advise := _madvise()) is not None:
-        advise(begin, length, mmap.MADV_DONTNEED)
-
-
-@functools.cache
-def _madvise() -> Callable[[int, int, int], int] | None:
-    """Linux's, whose MADV_DONTNEED means just this."""
-    try:
-        advise = ctypes.CDLL(None).madvise
-    except (AttributeError, OSError, TypeError):
-        return None
-    advise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    return advise

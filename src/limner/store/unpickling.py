@@ -92,14 +92,16 @@ def read(source: Path) -> Any:
     except Exception as error:  # of many kinds, for a file that is torn
         if wanted := re.search(r"GLOBAL (\S+)", str(error)):
             raise RefusedError(f"it asks for {wanted[1]}, which is no tensor; nothing of it was run") from None
+        if "alloc" in str(error):
+            raise RefusedError("it asks for more memory than a file of its size needs") from None
         raise RefusedError(f"it is no file of weights, or torn ({_line(error)})") from None
 
 
 def _check_archive(source: Path) -> bool:
     """Whether it is a zip archive, whose parts torch.save leaves as large as they are."""
-    if not zipfile.is_zipfile(source):
-        return False
     try:
+        if not zipfile.is_zipfile(source):
+            return False
         with zipfile.ZipFile(source) as archive:
             parts = archive.infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:

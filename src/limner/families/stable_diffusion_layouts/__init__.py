@@ -37,7 +37,7 @@ def recognise(path: Path) -> Kind | None:
 
 
 def read(path: Path, *, variant: str = "", prediction: Prediction | None = None) -> StoredForeign:
-    """A folder of diffusers or a single file, looked at number by number; nothing is copied.
+    """A folder of diffusers or a single file: its config and its mapped weights, of which no number is read yet.
 
     `variant` is that of a folder's weights, fp16, say: without it the plain ones go first, and a variant where there
     are none. `prediction` is for single files that do not say it, and goes before what they say.

@@ -35,6 +35,7 @@ PLAIN, PROJECTED = "CLIPTextModel", "CLIPTextModelWithProjection"
 IGNORED = {  # what looks at finished pictures, or marks them
     "safety_checker", "feature_extractor", "image_encoder", "requires_safety_checker", "add_watermarker",
 }  # fmt: skip
+OLDEST = "0.21.0"  # of diffusers' versions, those that know all that is written here
 ZEROS = "force_zeros_for_empty_prompt"
 PAD = "pad_token"
 
@@ -227,6 +228,7 @@ def _index(config: Config, kinds: Mapping[str, list[str]]) -> dict[str, Any]:
     empty = ["feature_extractor", "image_encoder"] + ([] if two else ["safety_checker"])
     return {
         "_class_name": (TWO_TOWERS if two else ONE_TOWER) + ("InpaintPipeline" if config.repaints else "Pipeline"),
+        "_diffusers_version": OLDEST,
         **{name: [None, None] for name in empty},
         **({ZEROS: config.text.zeros} if two else {"requires_safety_checker": False}),
         "scheduler": ["diffusers", "DDIMScheduler"], **kinds,

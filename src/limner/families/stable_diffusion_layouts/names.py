@@ -98,7 +98,8 @@ def clips() -> frozenset[str]:
     """What CLIPs carry that no picture is drawn with."""
     positions = {f"{prefix}{POSITIONS}" for prefix in (CLIP_L, XL_CLIP_L)}
     unused = {f"{prefix}text_projection.weight" for prefix in (CLIP_L, XL_CLIP_L)}
-    scales = {f"{prefix}logit_scale" for prefix in (OPEN_CLIP, XL_OPEN_CLIP, CLIP_L, XL_CLIP_L, "cond_stage_model.")}
+    scales = {f"{prefix}logit_scale" for prefix in (OPEN_CLIP, XL_OPEN_CLIP, CLIP_L, XL_CLIP_L)}
+    scales |= {"cond_stage_model.logit_scale", "cond_stage_model.text_projection"}
     masks = {f"{prefix}attn_mask" for prefix in (OPEN_CLIP, XL_OPEN_CLIP)}
     return frozenset(positions | unused | scales | masks)
 

@@ -13,6 +13,7 @@ from limner.core import check, unparse
 from limner.families import Hollow
 from limner.families.stable_diffusion import Config, StableDiffusion
 from limner.store.layouts import Layout
+from limner.store.shards import examine
 from limner.store.weights import check_match
 from limner.text.ended import Templated
 
@@ -36,6 +37,7 @@ class Part:
         check_match(
             f"{self.where}: weights and config do not belong together", self.layout.to_theirs(inner), self.tensors
         )
+        examine(self.where, self.tensors)
         return {f"{self.ours}{name}": one for name, one in self.layout.to_ours(self.tensors, inner).items()}
 
 
@@ -58,8 +60,9 @@ class StoredForeign:
     def fitted(self, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The tensors by the names in `expected`, the state of a fresh model of `config`.
 
-        Every key must be there, of the right shape, and no other: else an InputError that has the first differences,
-        by the names in the files. Only what we keep stacked (the text towers' queries, keys and values) is copied.
+        Every key must be there, of the right shape, and no other, else an InputError has the first differences by the
+        names in the files; and every number must be finite. Only what we keep stacked (the queries, keys and values of
+        text towers) is copied.
         """
         found: dict[str, Tensor] = {}
         for part in self.parts:

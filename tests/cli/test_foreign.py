@@ -1,16 +1,13 @@
-"""Models of other programs from the command line and in Python: drawn with, told about, written; pickles converted."""
+"""Models of other programs from the command line and in Python: drawn with, told about, written; pickles refused."""
 
 from __future__ import annotations
 
-import os
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 from tests.cli.conftest import Run
 from tests.toys.stable_diffusion import TINY, toy
 
@@ -90,55 +87,8 @@ def test_sums_are_remembered_until_the_file_changes(home: Path, model: StableDif
     assert Pipeline.from_pretrained(home / "model.safetensors").hash != before
 
 
-def test_a_pickle_is_refused_with_the_way_out_and_converted(run: Run) -> None:
-    weights = {"a": torch.randn(3, 4), "b": torch.ones(2, dtype=torch.float16)}
-    torch.save({"state_dict": weights, "epoch": 3, "optimizer_states": [{"x": torch.ones(1)}]}, "old.ckpt")
+def test_a_pickle_is_refused(run: Run) -> None:
+    torch.save({"state_dict": {"a": torch.ones(1)}}, "old.ckpt")
     done = run("draw", "a cat", "--model", "old.ckpt")
     assert done.code == 2
     assert "pickle" in done.err
-    done = run("convert", "old.ckpt", "new.safetensors")
-    assert done.code == 0, done.err
-    assert "2 tensors" in done.out
-    assert "SHA-256" in done.out
-    assert all(one.equal(weights[name]) for name, one in load_file("new.safetensors").items())
-    done = run("convert", "old.ckpt", "new.safetensors")
-    assert done.code == 2
-    assert "exists" in done.err
-
-
-class Malicious:
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> Any:
-        return os.system, (f"touch {self.path}",)
-
-
-@pytest.mark.parametrize("zipped", [True, False])
-def test_nothing_in_a_pickle_is_run(home: Path, run: Run, zipped: bool) -> None:
-    found = {"state_dict": {"a": torch.ones(2)}, "more": Malicious(home / "ran")}
-    torch.save(found, "bad.ckpt", _use_new_zipfile_serialization=zipped)
-    done = run("convert", "bad.ckpt", "new.safetensors")
-    assert not (home / "ran").exists()
-    assert not (home / "new.safetensors").exists()
-    assert done.code == 2
-    assert done.err.count("\n") == 1
-
-
-@pytest.mark.parametrize("what", ["bomb", "torn", "plain", "text"])
-def test_what_is_no_pickle_of_weights_is_one_line(home: Path, run: Run, what: str) -> None:
-    old = home / "old.ckpt"
-    if what == "bomb":
-        with zipfile.ZipFile(old, "w", zipfile.ZIP_DEFLATED) as file:
-            file.writestr("archive/data.pkl", b"\0" * (300 << 20))
-    elif what == "torn":
-        torch.save({"a": torch.ones(1000)}, old)
-        old.write_bytes(old.read_bytes()[:1500])
-    elif what == "plain":
-        torch.save({"a": 1}, old)
-    else:
-        old.write_text("hello")
-    done = run("convert", old, "new.safetensors")
-    assert done.code == 2, done.err
-    assert done.err.count("\n") == 1
-    assert not (home / "new.safetensors").exists()

@@ -167,8 +167,9 @@ def odd(family: Family) -> list[str]:
     """ODD. A family may refuse the one of ten thousand letters, by a line that says what to do."""
     try:
         family.begin([ask(family, LONG)])
-    except InputError as error:
-        assert "shorten it" in str(error)
+    except InputError:
+        with pytest.raises(InputError, match="shorten it"):
+            family.begin([ask(family, LONG)])
         return [one for one in ODD if one != LONG]
     return ODD
 

@@ -122,7 +122,10 @@ def test_nothing_in_the_source_unpickles_or_evaluates():
     assert len(list(sins(ast.parse(wrong)))) == 5
     for folder in ("src", "scripts", "benchmarks"):
         for path in (ROOT / folder).rglob("*.py"):
-            assert list(sins(ast.parse(path.read_text()))) == [], path
+            confined = (
+                ["torch.load"] if path.name == "unpickling.py" else []
+            )  # a process of its own, of `limner convert`
+            assert list(sins(ast.parse(path.read_text()))) == confined, path
 
 
 def test_the_public_names_are_what_can_be_imported():

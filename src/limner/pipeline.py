@@ -20,6 +20,7 @@ from limner.core import Family, InputError, Request, Sketch, check, nearest, par
 from limner.judge import Judge
 from limner.provenance import Settings
 
+CPU = torch.device("cpu")  # where models are loaded
 BATCH = 8  # pictures advanced together: more no longer fill the caches of a CPU better (docs/LOG.md)
 PIXELS = 1 << 18  # of all of them, or one picture: what is as large as 512 x 512 alone has nothing to gain from company
 MOST_TOGETHER = 256  # whatever a picture's settings claim
@@ -57,7 +58,7 @@ def drawing(
 
 
 def _together(requests: Sequence[Request], most: int, *, own: int) -> Iterator[list[Request]]:
-    """As many in a row as may be drawn together, of a model that draws `own` pixels a side where no size is asked for."""
+    """As many in a row as may be drawn together; without a size a request is for `own` pixels a side."""
     some: list[Request] = []
     room = PIXELS
     for request in requests:
@@ -94,7 +95,7 @@ def shipped() -> list[str]:
 
 
 def find_model(name: str | Path) -> Path:
-    """The folder of a shipped model by its name, or of any by its path; a run's folder means the model in it."""
+    """The folder of a shipped model by its name, or any model by its path; a run's folder means the model in it."""
     if str(name) in shipped():
         return SHIPPED / name
     path = Path(name)
@@ -114,6 +115,8 @@ def find_judge(name: str | Path | None = None) -> Judge:
 
 def name_of(folder: Path) -> str:
     """What a model is called: its folder's name, or its run's."""
+    if folder.is_file():
+        return folder.stem
     return folder.resolve().parent.name if folder.name == "model" else folder.name
 
 
@@ -156,8 +159,8 @@ class Speed:
     compile: str
 
     def __post_init__(self) -> None:
-        engine.dtype_for(self.precision, torch.device("cpu"))
-        check(self.compile in ("auto", "on", "off"), f'compile = "{self.compile}" is not one of auto, on, off')
+        engine.dtype_for(self.precision, CPU)
+        engine.check_wish(self.compile)
 
 
 class Pipeline:
@@ -175,6 +178,7 @@ class Pipeline:
             raise InputError(f"{name or 'this model'} is a {kind} and draws no pictures; limner models says which do")
         self.family, self.name, self.hash = family.eval(), name, hash
         self._speed: Speed | None = None
+        self._fast = False
 
     @staticmethod
     def from_pretrained(
@@ -182,15 +186,23 @@ class Pipeline:
     ) -> Pipeline:
         """A shipped model by its name, or a model's or a run's folder; InputError if it is not whole.
 
-        With the first picture it is made fast for the machine (see `engine.prepared`): until then its weights are those
-        of the files.
+        With the first picture it is made fast for the machine (see `engine.prepared`), and only draws from then on:
+        until then its weights are those of the files.
         """
-        folder = find_model(path_or_name)
-        pipe = Pipeline(families.load(folder), name=name_of(folder), hash=store.describe(folder).hash)
-        pipe._speed = Speed(precision, compile)
+        folder, speed = find_model(path_or_name), Speed(precision, compile)
+        family = families.load(folder, dtype=engine.dtype_for(precision, CPU))
+        pipe = Pipeline(family, name=name_of(folder), hash=families.describe(folder).hash)
+        pipe._speed = speed if family.networks() else None
         return pipe
 
+    def save_pretrained(self, path: str | Path) -> None:
+        """Write the model: a Stable Diffusion as a folder of diffusers or, where `path` ends in .safetensors, as a
+        single file in the original layout; another family as a model folder of ours."""
+        check(not self._fast, f"{self.name} was made fast to draw, and its weights given up: load it again to save it")
+        families.export(Path(path), self.family)
+
     def to(self, device: str | torch.device) -> Pipeline:
+        check(not self._fast, f"{self.name} was made fast for where it drew; load it again to draw elsewhere")
         self.family.to(device)
         return self
 
@@ -358,7 +370,7 @@ class Pipeline:
         if self._speed is not None:
             calls = sum(getattr(request.knobs, "steps", 1) for request in requests)
             engine.prepared(self.family, precision=self._speed.precision, compile=self._speed.compile, calls=calls)
-            self._speed = None
+            self._speed, self._fast = None, True
 
     def ranked(
         self, requests: Sequence[Request], *, of: int, judge: Judge, batch: int = BATCH, on_step: OnStep | None = None

@@ -158,7 +158,7 @@ def test_legacy_end_token_means_the_largest(clip: CLIP, tmp_path: Path) -> None:
 
 def test_a_tokenizer_must_lie_beside_the_weights(folder: Path) -> None:
     (folder / "tokenizer.json").unlink()
-    with pytest.raises(InputError, match=r"neither tokenizer\.json nor bpe_simple_vocab"):
+    with pytest.raises(InputError, match=r"neither tokenizer\.json, vocab\.json with merges\.txt nor bpe_simple_vocab"):
         read_foreign(folder)
 
 

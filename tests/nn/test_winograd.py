@@ -36,6 +36,13 @@ def test_it_pads_as_it_is_told(padding: tuple[int, int]) -> None:
     torch.testing.assert_close(made, expected, rtol=1e-4, atol=1e-4)
 
 
+def test_a_large_map_is_convolved_by_rows_of_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, weight, bias = given(height=19, width=10)
+    whole = winograd.convolve(x, kernels(weight), bias)
+    monkeypatch.setattr(winograd, "MOST", 36 * len(x) * 3 * x.shape[1] * 2)  # two rows of three tiles
+    torch.testing.assert_close(winograd.convolve(x, kernels(weight), bias), whole, rtol=1e-5, atol=1e-5)
+
+
 def test_it_pays_in_float32_for_large_maps_of_many_channels() -> None:
     x, weight, _ = given(channels=64, out=64, height=32, width=32)
     assert winograd.pays(x, weight)

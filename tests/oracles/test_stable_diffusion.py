@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 import torch
-from limner.codecs.vae import VAEConfig
 from torch import Tensor
 
+from limner.codecs.vae import VAEConfig
 from limner.core import Request
 from limner.families.stable_diffusion import Config, Knobs, StableDiffusion
 from limner.nn.unet import UNetConfig

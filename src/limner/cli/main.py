@@ -12,6 +12,7 @@ import limner
 from limner.cli import data
 from limner.cli.arena import arena
 from limner.cli.compare import compare
+from limner.cli.convert import convert
 from limner.cli.draw import draw
 from limner.cli.eval import evaluate
 from limner.cli.score import score
@@ -23,7 +24,7 @@ WRONG_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Text in, picture out."
 )
-for command in (draw, train, score, compare, arena, info, rerun, models):
+for command in (draw, train, score, compare, arena, info, rerun, models, convert):
     app.command()(command)
 app.command("eval")(evaluate)
 app.add_typer(data.app, name="data")

@@ -40,10 +40,8 @@ class Verdict:
 
 def about(what: str) -> Iterator[str]:
     """Lines about a picture or a model, whichever it is."""
-    if what in shipped() or Path(what).is_dir():
-        return _about_model(store.describe(find_model(what)))
-    if Path(what).suffix == ".safetensors":
-        store.describe(Path(what))  # says what is wrong with it, or that the folder is wanted
+    if what in shipped() or Path(what).is_dir() or Path(what).suffix == ".safetensors":
+        return _about_model(families.describe(find_model(what)))
     return _about_picture(Path(what))
 
 
@@ -161,7 +159,7 @@ def _about_model(one: store.Description) -> Iterator[str]:
     yield f"family:    {one.family}"
     yield f"size:      {one.config.get('image_size')} pixels"
     yield f"weights:   {one.size / 1e6:.1f} MB in {len(one.weights)} files, hash {one.hash}"
-    yield f"written:   by limner {one.limner}"
+    yield f"written:   by limner {one.limner}" if one.limner else "written:   by another program"
     yield "knobs:     (--set knob=value)" if kind.draws() else "use:       judges pictures, and draws none"
     hints = typing.get_type_hints(kind.Knobs)
     for field in dataclasses.fields(kind.Knobs):

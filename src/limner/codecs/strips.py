@@ -106,8 +106,9 @@ def _statistics(x: Tensor, groups: int) -> tuple[Tensor, Tensor]:
     parts = []
     for i, j in _rows(x):
         zeros = torch.zeros(x.shape[1], device=x.device)  # in float32, which has the answer in it, too
-        mean, variance = torch.batch_norm_update_stats(x[:, :, i:j], zeros, zeros.clone(), 0.0)
-        parts.append((j - i) / x.shape[2] * torch.stack([mean, variance + mean.square()]).double())
+        stats = torch.batch_norm_update_stats(x[:, :, i:j], zeros, zeros.clone(), 0.0)
+        mean, variance = (one.double() for one in stats)  # a square of float32 has more digits than float32
+        parts.append((j - i) / x.shape[2] * torch.stack([mean, variance + mean.square()]))
     mean, square = rearrange(torch.stack(parts).sum(dim=0), "two (G c) -> two G c", G=groups).mean(dim=2)
     each = torch.stack([mean, square - mean.square()]).float().repeat_interleave(x.shape[1] // groups, dim=1)
     return each[0], each[1]

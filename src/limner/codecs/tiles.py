@@ -1,7 +1,7 @@
 """A codec over pictures too large to hold: by tiles that overlap, each fading into the next.
 
-A tile is coded as if it were a picture, and norms then know it alone. So this comes near to what coding the whole gives,
-and is not the same: a tile's tone may differ from its neighbour's by a shade, which the overlap makes a slow change.
+A tile is coded as if it were a picture, and norms then know it alone. So this comes near to coding the whole, and is
+not the same: a tile's tone may differ from its neighbour's by a shade, which the overlap makes a slow change.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 def tiled(
     code: Callable[[Tensor], Tensor], x: Tensor, *, side: int, overlap: int, reads: int = 1, writes: int = 1
 ) -> Tensor:
-    """`code` over tiles of x (B, C, h, w), in latents of which one is `reads` numbers a side in x, `writes` in the result.
+    """`code` over tiles of x (B, C, h, w), in latents of `reads` numbers a side in x, `writes` in the result.
 
     A tile is `side` latents or less, and shares `overlap` or more of them with the next. The result has x's dtype.
     """

@@ -40,9 +40,9 @@ TILE, OVERLAP = 1024, 256  # pixels a side
 
 @dataclass(frozen=True, slots=True)
 class VAEConfig:
-    """`scale` and `shift` make latents = (z - shift) * scale of what the network says, z, so that they have unit spread.
+    """`scale` and `shift` make latents = (z - shift) * scale of what the network says, z: of unit spread.
 
-    With scale = "measured" they are no constants but found by `VAE.follow`, for each channel, and kept beside the weights.
+    With scale = "measured" they are no constants: `VAE.follow` finds them for each channel, kept with the weights.
     """
 
     widths: tuple[int, ...] = (128, 256, 512, 512)  # channels of each level, from full size down; sides halve between
@@ -202,7 +202,7 @@ class Decoder(nn.Module):
 class VAE(nn.Module):
     """A `core.Codec`: pictures (B, 3, H, W) in [-1, 1] to latents (B, C, h, w) and back, without chance.
 
-    A picture of more than `WHOLE` pixels is coded in tiles, which agree with the whole only nearly (see `codecs/tiles.py`).
+    A picture above `WHOLE` pixels is coded in tiles, which agree with the whole only nearly: see codecs/tiles.py.
     """
 
     mean: Tensor

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from limner.engine.compiled import check_wish
 from limner.engine.precision import PRECISIONS, dtype_for
 from limner.engine.ready import prepare, prepared
 
-__all__ = ["PRECISIONS", "dtype_for", "prepare", "prepared"]
+__all__ = ["PRECISIONS", "check_wish", "dtype_for", "prepare", "prepared"]

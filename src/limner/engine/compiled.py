@@ -15,7 +15,7 @@ WORTH_COMPILING = 200  # calls on a GPU; fewer are over before the compiler has 
 
 def compile_network(network: nn.Module, *, wanted: str, calls: int) -> bool:
     """Whether it will be, at its first call for each shape. On a CPU packed layers are faster (docs/LOG.md)."""
-    check(wanted in ("auto", "on", "off"), f'compile = "{wanted}" is not one of auto, on, off')
+    check_wish(wanted)
     device = next(network.parameters()).device
     pays = device.type == "cuda" and calls >= WORTH_COMPILING
     if wanted == "off" or (wanted == "auto" and not pays):
@@ -27,6 +27,10 @@ def compile_network(network: nn.Module, *, wanted: str, calls: int) -> bool:
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder()))
     network.compile(dynamic=False)
     return True
+
+
+def check_wish(wanted: str) -> None:
+    check(wanted in ("auto", "on", "off"), f'compile = "{wanted}" is not one of auto, on, off')
 
 
 def compiler() -> str | None:

@@ -19,10 +19,10 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from limner.codecs import strips
-from limner.engine.pages import forget
 from limner.nn import unet, winograd
 from limner.nn.attention import attend
 from limner.nn.residual import ResidualBlock, Upsample, activate
+from limner.store.pages import forget
 
 PLAIN = ([1, 1], [1, 1], [1, 1], 1)  # padding, stride, dilation and groups of most convolutions of 3 x 3
 

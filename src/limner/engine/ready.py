@@ -8,9 +8,9 @@ from torch import nn
 from limner.core import Family
 from limner.engine import packed
 from limner.engine.compiled import compile_network
-from limner.engine.pages import forget
 from limner.engine.precision import dtype_for
 from limner.nn.unet import UNet
+from limner.store.pages import forget
 
 
 def prepared(family: Family, *, precision: str = "auto", compile: str = "auto", calls: int = 0) -> Family:

@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from limner import store
 from limner.core import Family, InputError, Tokenizer, nearest, parse, unparse
+from limner.store.pages import forget
 from limner.store.weights import check_match, finite
 from limner.text import load_tokenizer
 
@@ -26,6 +27,8 @@ TABLE = {
     "regressor": "limner.families.regressor:Regressor",
     "stable_diffusion": "limner.families.stable_diffusion:StableDiffusion",
 }
+
+FOREIGN = ("limner.families.stable_diffusion_layouts",)  # each can `recognise`, `describe` and `load` a path
 
 
 def find(name: str) -> type[Family]:
@@ -71,12 +74,32 @@ def save(
     )  # fmt: skip
 
 
-def load(folder: Path) -> Family:
-    """The family in a model folder, on the CPU, in evaluation mode; its numbers are those of the mapped files.
+def load(path: Path, *, dtype: torch.dtype | None = None) -> Family:
+    """The family in a model folder or in a model of another program, on the CPU, in evaluation mode; its numbers are
+    those of the mapped files.
 
-    What was stored in half precision is widened to what the family computes in. InputError if any file or
-    key is missing, foreign or of another shape.
+    What was stored in half precision is widened to what the family computes in; its `networks` are made `dtype` where
+    that is given, for drawing alone. InputError if any file or key is missing, foreign or of another shape.
     """
+    layouts = foreign(path)
+    return _load_own(path, dtype) if layouts is None else _cast_all(layouts.load(path), dtype)
+
+
+def describe(path: Path) -> store.Description:
+    """What there is to know of a model before it is loaded, of one of another program too."""
+    layouts = foreign(path)
+    found: store.Description = store.describe(path) if layouts is None else layouts.describe(path)
+    return found
+
+
+def foreign(path: Path) -> Any:
+    """The module that reads what lies there, where that is a model of another program."""
+    if store.holds_model(path):
+        return None
+    return next((one for one in map(importlib.import_module, FOREIGN) if one.recognise(path)), None)
+
+
+def _load_own(folder: Path, dtype: torch.dtype | None) -> Family:
     stored = store.read(folder)
     where = folder / "config.json"
     if stored.family not in TABLE:
@@ -85,10 +108,38 @@ def load(folder: Path) -> Family:
     config: Any = parse(kind.Config, stored.config, f"{where}: config")
     with WithoutInitialising():
         family = kind(config, load_tokenizer(stored.tokenizer))
-    expected = family.state_dict()
+    expected = family.state_dict(keep_vars=True)
     check_match(f"{folder}: weights and config do not belong together", expected, stored.tensors)
-    family.load_state_dict({name: stored.tensors[name].to(one.dtype) for name, one in expected.items()}, assign=True)
+    drawing = {id(one) for network in family.networks() for one in network.state_dict(keep_vars=True).values()}
+    kinds = {name: dtype if dtype and id(one) in drawing else one.dtype for name, one in expected.items()}
+    family.load_state_dict({name: _cast(stored.tensors[name], kind) for name, kind in kinds.items()}, assign=True)
     return family.eval()
+
+
+def export(path: Path, family: Family) -> None:
+    """Write a model as other programs read it, where any does, and as ours does elsewhere."""
+    for layouts in map(importlib.import_module, FOREIGN):
+        if layouts.takes(family):
+            layouts.write(path, family)
+            return
+    save(path, family)
+
+
+@torch.no_grad()
+def _cast_all(family: Family, dtype: torch.dtype | None) -> Family:
+    """Weights that are there in any precision to float32, and those of its `networks` to `dtype`."""
+    drawing = {id(one) for network in family.networks() for one in network.state_dict(keep_vars=True).values()}
+    for one in family.state_dict(keep_vars=True).values():
+        if one.is_floating_point():
+            one.data = _cast(one.data, dtype if dtype and id(one) in drawing else torch.float32)
+    return family
+
+
+def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    made = tensor.to(dtype)
+    if made is not tensor:
+        forget(tensor)
+    return made
 
 
 class WithoutInitialising(TorchFunctionMode):
@@ -99,6 +150,21 @@ class WithoutInitialising(TorchFunctionMode):
         if getattr(func, "__module__", None) == "torch.nn.init":
             return args[0] if args else kwargs["tensor"]
         return func(*args, **(kwargs or {}))
+
+
+FILLING = (torch.empty_like, Tensor.copy_, Tensor.fill_, Tensor.zero_, Tensor.normal_, Tensor.uniform_)
+
+
+class Hollow(WithoutInitialising):
+    """Parameters take no memory either: each is one number, seen as often as its shape says. All must be replaced."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.empty:
+            size = args[0] if len(args) == 1 and not isinstance(args[0], int) else args
+            return torch.zeros((), **(kwargs or {})).expand(size)
+        if func in FILLING and 0 in args[0].stride():  # what is left of initialising
+            return args[0]
+        return super().__torch_function__(func, types, args, kwargs)
 
 
 def _narrowed(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:

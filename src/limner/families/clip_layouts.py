@@ -6,35 +6,41 @@ Weights are safetensors; a pickle is refused.
 
 from __future__ import annotations
 
-import gzip
 import json
 import math
-import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from limner.core import InputError, check, parse, unparse
 from limner.families import WithoutInitialising
 from limner.families.clip import CLIP, Config, Triple
-from limner.nn.prenorm import Activation, PreNormConfig
+from limner.nn.prenorm import PreNormConfig
 from limner.store import atomic_write
+from limner.store.documents import read_json
 from limner.store.folder import MANIFEST
+from limner.store.layouts import Layout, replacing
 from limner.store.weights import check_match, dump, load
+from limner.text import clip_layouts
 from limner.text.clip import ClipTextConfig
-from limner.text.ended import Ended, EndedTokenizer, Templated
+from limner.text.clip_layouts import (
+    LARGEST,
+    TOKENIZER,
+    TransformersText,
+    TransformersTower,
+    check_end,
+    read_tokenizer,
+    said_of,
+)
+from limner.text.ended import Ended, EndedTokenizer
 
-EPS = 1e-5  # of every layer norm
 MEAN, SPREAD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # of OpenAI's pictures
 OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 TRANSFORMERS_CONFIG, TRANSFORMERS_WEIGHTS = "config.json", "model.safetensors"
-LARGEST = 2  # what transformers wrote before it read the end token's own id: read at the largest, as all others do
-PREPROCESSING, TOKENIZER, MERGES = "preprocessor_config.json", "tokenizer.json", "bpe_simple_vocab_16e6.txt.gz"
+PREPROCESSING = "preprocessor_config.json"
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -58,7 +64,7 @@ def read_foreign(path: Path) -> CLIP:
 
     Beside the weights there must be the tokenizer: a tokenizer.json, or OpenAI's list of merges.
     """
-    tokenizer = _tokenizer(path if path.is_dir() else path.parent)
+    tokenizer = read_tokenizer(path if path.is_dir() else path.parent)
     if _is_open_clip(path):
         return _read_open_clip(path, tokenizer)
     return _read_transformers(path, tokenizer) if _is_transformers(path) else _read_openai(path, tokenizer)
@@ -72,7 +78,7 @@ def write_foreign(folder: Path, clip: CLIP, program: Literal["open_clip", "trans
     words = clip.text.tokenizer
     templated = words.templated() if isinstance(words, Ended) else words
     if program == "open_clip":
-        _check_end(LARGEST, words, folder)
+        check_end(LARGEST, words, folder)
     parts = _as_open_clip(clip) if program == "open_clip" else _as_transformers(clip)
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in {**parts, TOKENIZER: templated.to_json().encode()}.items():
@@ -80,23 +86,23 @@ def write_foreign(folder: Path, clip: CLIP, program: Literal["open_clip", "trans
 
 
 def _read_open_clip(path: Path, tokenizer: EndedTokenizer) -> CLIP:
-    where, values = path / OPEN_CLIP_CONFIG, _json(path / OPEN_CLIP_CONFIG)
+    where, values = path / OPEN_CLIP_CONFIG, read_json(path / OPEN_CLIP_CONFIG)
     about = values.get("preprocess_cfg") or {}
     theirs = parse(OpenClip, values.get("model_cfg") or {}, f"{where}: model_cfg")
-    _check_end(LARGEST, tokenizer, where)
+    check_end(LARGEST, tokenizer, where)
     pixels = Pixels.parse(about.get("mean"), about.get("std"), f"{where}: preprocess_cfg")
-    with _said_of(where):
+    with said_of(where):
         config = theirs.ours(pixels)
     return _filled(config, tokenizer, OPEN_CLIP, weights(path))
 
 
 def _read_transformers(path: Path, tokenizer: EndedTokenizer) -> CLIP:
     where = path / TRANSFORMERS_CONFIG
-    about = _json(path / PREPROCESSING) if (path / PREPROCESSING).is_file() else {}
-    theirs = Transformers.parse(_json(where), str(where))
-    _check_end(theirs.text_config.eos_token_id, tokenizer, where)
+    about = read_json(path / PREPROCESSING) if (path / PREPROCESSING).is_file() else {}
+    theirs = Transformers.parse(read_json(where), str(where))
+    check_end(theirs.text_config.eos_token_id, tokenizer, where)
     pixels = Pixels.parse(about.get("image_mean"), about.get("image_std"), str(path / PREPROCESSING))
-    with _said_of(where):
+    with said_of(where):
         config = theirs.ours(pixels)
     return _filled(config, tokenizer, TRANSFORMERS, weights(path))
 
@@ -108,8 +114,8 @@ def _read_openai(path: Path, tokenizer: EndedTokenizer) -> CLIP:
             f"{path} may be OpenAI's or open_clip's, which compute differently; "
             f"put the model's {OPEN_CLIP_CONFIG} beside it and name the folder"
         )
-    _check_end(LARGEST, tokenizer, path)
-    with _said_of(path):
+    check_end(LARGEST, tokenizer, path)
+    with said_of(path):
         config = OpenClip.of_weights(tensors).ours(Pixels())
     return _filled(config, tokenizer, OPEN_CLIP, path)
 
@@ -137,52 +143,15 @@ def _as_transformers(clip: CLIP) -> dict[str, bytes]:
     }
 
 
-@contextmanager
-def _said_of(where: Path) -> Iterator[None]:
-    """Whatever is wrong inside is wrong with that file."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from None
-
-
 def _filled(config: Config, tokenizer: EndedTokenizer, layout: Layout, file: Path) -> CLIP:
     with WithoutInitialising():
         clip = CLIP(config, tokenizer)
     ours = clip.state_dict()
-    tensors = {name: tensor for name, tensor in load(file).items() if name not in layout.constants}
+    tensors = layout.weights(load(file))
     check_match(f"{file} and its config do not belong together", layout.to_theirs(ours), tensors)
     found = layout.to_ours(tensors, ours)
     clip.load_state_dict({name: found[name].to(one.dtype) for name, one in ours.items()}, assign=True)
     return clip.eval()
-
-
-def _tokenizer(folder: Path) -> EndedTokenizer:
-    for name, read in {TOKENIZER: _from_json, MERGES: _from_merges}.items():
-        if (folder / name).is_file():
-            with _said_of(folder / name):
-                return read(folder / name)
-    raise InputError(f"{folder} has neither {TOKENIZER} nor {MERGES}: put the model's own beside its weights")
-
-
-def _from_json(path: Path) -> EndedTokenizer:
-    return Templated.from_json(path.read_text(encoding="utf-8", errors="replace"))
-
-
-def _from_merges(path: Path) -> EndedTokenizer:
-    try:
-        with gzip.open(path, "rt", encoding="utf-8", errors="replace") as lines:
-            return Templated.from_merges(lines)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise InputError(f"it is damaged ({error}); copy it again") from None
-
-
-def _check_end(said: int, tokenizer: EndedTokenizer, where: Path) -> None:
-    """The features are those of the end token; where the rule is the largest id, nothing may be above it."""
-    end = tokenizer.size - 1 if said == LARGEST else said
-    check(
-        end == tokenizer.end, f"{where}: texts are read at token {end}, but the tokenizer ends them in {tokenizer.end}"
-    )
 
 
 def _is_open_clip(path: Path) -> bool:
@@ -190,22 +159,12 @@ def _is_open_clip(path: Path) -> bool:
 
 
 def _is_transformers(path: Path) -> bool:
-    return (path / TRANSFORMERS_CONFIG).is_file() and _json(path / TRANSFORMERS_CONFIG).get("model_type") == "clip"
+    return (path / TRANSFORMERS_CONFIG).is_file() and read_json(path / TRANSFORMERS_CONFIG).get("model_type") == "clip"
 
 
 def _is_bare(path: Path) -> bool:
     """Weights alone, and not those in a model folder of ours."""
     return path.suffix == ".safetensors" and not (path.parent / MANIFEST).is_file()
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON ({error}); copy it again") from None
-    if not isinstance(values, dict):
-        raise InputError(f"{path} holds no JSON object; copy it again")
-    return values
 
 
 def _dumped(values: Mapping[str, Any]) -> bytes:
@@ -216,65 +175,28 @@ def _dumped(values: Mapping[str, Any]) -> bytes:
 # Other programs' models: the names that they give to weights.
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """How another program names our weights: `names` are replaced in ours, one after the other.
-
-    `{qkv}` stands for three tensors, which ours has stacked; those in `transposed` lie the other way round.
-    `constants` are what some files carry beside weights.
-    """
-
-    names: Mapping[str, str]
-    transposed: frozenset[str] = frozenset()
-    constants: frozenset[str] = frozenset()
-
-    def theirs(self, name: str) -> list[str]:
-        for ours, other in self.names.items():
-            name = name.replace(ours, other)
-        return [name.replace("{qkv}", letter) for letter in "qkv"] if "{qkv}" in name else [name]
-
-    def to_theirs(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        found: dict[str, Tensor] = {}
-        for name, tensor in tensors.items():
-            names = self.theirs(name)
-            found |= zip(names, [tensor] if len(names) == 1 else tensor.chunk(len(names)), strict=True)
-        return {name: self._turned(name, tensor) for name, tensor in found.items()}
-
-    def to_ours(self, tensors: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, Tensor]:
-        """The tensors called `names` here."""
-        parts = {name: [self._turned(one, tensors[one]) for one in self.theirs(name)] for name in names}
-        return {name: part[0] if len(part) == 1 else torch.cat(part) for name, part in parts.items()}
-
-    def _turned(self, name: str, tensor: Tensor) -> Tensor:
-        return tensor.T if name in self.transposed else tensor
-
-
 OPEN_CLIP = Layout(  # and OpenAI's
-    {
-        "text.embed": "token_embedding", "text.place": "positional_embedding", "text.norm": "ln_final",
-        "text.blocks": "transformer.resblocks", "text.project.weight": "text_projection",
-        "vision.patches": "visual.conv1", "vision.token": "visual.class_embedding",
-        "vision.place": "visual.positional_embedding",
-        "vision.before": "visual.ln_pre", "vision.after": "visual.ln_post",
-        "vision.blocks": "visual.transformer.resblocks", "vision.project.weight": "visual.proj",
-        ".norm1.": ".ln_1.", ".into.": ".attn.in_proj_", ".out.": ".attn.out_proj.",
-        ".norm2.": ".ln_2.", ".up.": ".mlp.c_fc.", ".down.": ".mlp.c_proj.", "scale": "logit_scale",
-    },
-    transposed=frozenset({"text_projection", "visual.proj"}),
+    replacing(
+        {
+            **clip_layouts.OPEN_CLIP, "vision.patches": "visual.conv1", "vision.token": "visual.class_embedding",
+            "vision.place": "visual.positional_embedding", "vision.before": "visual.ln_pre",
+            "vision.after": "visual.ln_post", "vision.blocks": "visual.transformer.resblocks",
+            "vision.project.weight": "visual.proj", "scale": "logit_scale",
+        }
+    ),
+    transposed=("text_projection", "visual.proj"),
     constants=frozenset({"input_resolution", "context_length", "vocab_size"}),
 )  # fmt: skip
 TRANSFORMERS = Layout(
-    {
-        "text.embed": "text_model.embeddings.token_embedding", "text.norm": "text_model.final_layer_norm",
-        "text.place": "text_model.embeddings.position_embedding.weight", "text.blocks": "text_model.encoder.layers",
-        "text.project": "text_projection", "vision.patches": "vision_model.embeddings.patch_embedding",
-        "vision.token": "vision_model.embeddings.class_embedding", "vision.before": "vision_model.pre_layrnorm",
-        "vision.place": "vision_model.embeddings.position_embedding.weight",
-        "vision.after": "vision_model.post_layernorm", "vision.blocks": "vision_model.encoder.layers",
-        "vision.project": "visual_projection",
-        ".norm1.": ".layer_norm1.", ".into.": ".self_attn.{qkv}_proj.", ".out.": ".self_attn.out_proj.",
-        ".norm2.": ".layer_norm2.", ".up.": ".mlp.fc1.", ".down.": ".mlp.fc2.", "scale": "logit_scale",
-    },
+    replacing(
+        {
+            **clip_layouts.TRANSFORMERS, "vision.patches": "vision_model.embeddings.patch_embedding",
+            "vision.token": "vision_model.embeddings.class_embedding", "vision.before": "vision_model.pre_layrnorm",
+            "vision.place": "vision_model.embeddings.position_embedding.weight",
+            "vision.after": "vision_model.post_layernorm", "vision.blocks": "vision_model.encoder.layers",
+            "vision.project": "visual_projection", "scale": "logit_scale",
+        }
+    ),
     constants=frozenset({"text_model.embeddings.position_ids", "vision_model.embeddings.position_ids"}),
 )  # fmt: skip
 
@@ -382,37 +304,12 @@ def _ratio(tower: PreNormConfig) -> float:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TransformersTower:
-    hidden_size: int
-    intermediate_size: int
-    num_hidden_layers: int = 12
-    num_attention_heads: int
-    hidden_act: Activation = "quick_gelu"
-    layer_norm_eps: float = EPS
-    attention_dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        check(self.layer_norm_eps == EPS, f"layer_norm_eps = {self.layer_norm_eps} is not {EPS}, the one that is known")
-        check(self.attention_dropout == 0.0, f"attention_dropout = {self.attention_dropout} is not 0; set it to 0")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TransformersVision(TransformersTower):
     hidden_size: int = 768
     intermediate_size: int = 3072
     num_attention_heads: int = 12
     image_size: int = 224
     patch_size: int = 32
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransformersText(TransformersTower):
-    hidden_size: int = 512
-    intermediate_size: int = 2048
-    num_attention_heads: int = 8
-    max_position_embeddings: int = 77
-    vocab_size: int = 49408
-    eos_token_id: int = 49407
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -445,15 +342,12 @@ class Transformers:
             vision=PreNormConfig(
                 vision.hidden_size, vision.num_hidden_layers, vision.num_attention_heads, vision.intermediate_size
             ),
-            text=ClipTextConfig(
-                text.hidden_size, text.num_hidden_layers, text.num_attention_heads, text.intermediate_size,
-                text.max_position_embeddings,
-            ),
+            text=text.ours(),
         )  # fmt: skip
 
     @staticmethod
     def of(config: Config, tokenizer: EndedTokenizer) -> Transformers:
-        vision, text = config.vision, config.text
+        vision = config.vision
         return Transformers(
             projection_dim=config.embedding,
             vision_config=TransformersVision(
@@ -461,9 +355,5 @@ class Transformers:
                 num_attention_heads=vision.heads, hidden_act=config.activation, image_size=config.image_size,
                 patch_size=config.patch,
             ),
-            text_config=TransformersText(
-                hidden_size=text.width, intermediate_size=text.hidden, num_hidden_layers=text.depth,
-                num_attention_heads=text.heads, hidden_act=config.activation, max_position_embeddings=text.length,
-                vocab_size=tokenizer.size, eos_token_id=tokenizer.end,
-            ),
+            text_config=TransformersText.of(config.text, config.activation, tokenizer),
         )  # fmt: skip

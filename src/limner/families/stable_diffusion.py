@@ -9,10 +9,13 @@ B batch, C latent channels, h and w the latents' grid, L text tokens, D their wi
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
@@ -20,6 +23,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from limner.codecs.patch_critic import CriticConfig, PatchCritic
+from limner.codecs.perceptual import Perceptual
 from limner.codecs.vae import VAE, VAEConfig
 from limner.core import Batch, Family, Request, Sketch, Step, Tokenizer, check, seeded
 from limner.nn.prenorm import PreNormConfig
@@ -45,6 +49,8 @@ from limner.text.conditioning import (
     embed_sizes,
 )
 
+log = logging.getLogger(__name__)
+
 FIRST_SCALE, MOST_SCALE = 1 / 0.07, 100.0  # of the contrast's inverse temperature
 CALIBRATION = 64  # images
 SIX = 6 * 256  # numbers that SDXL's vector has beside the text's
@@ -54,6 +60,7 @@ SIX = 6 * 256  # numbers that SDXL's vector has beside the text's
 class LearningConfig:
     """What is of use in training from nothing alone."""
 
+    perceptual: str = ""  # a file of VGG16 and LPIPS' heads (codecs/perceptual.py); without one it is learnt without
     divergence: float = 1e-6  # weight of how much the latents tell, in nats for a number of the picture
     critic: CriticConfig = field(default_factory=CriticConfig)
     vision: PreNormConfig = field(default_factory=lambda: PreNormConfig(width=128, depth=4, heads=4, hidden=512))
@@ -235,7 +242,7 @@ class StableDiffusion(Family):
         vae=VAEConfig(widths=(16, 16), blocks=1, groups=8, scale="measured"),
         text=ConditionerConfig((TowerConfig(ClipTextConfig(width=32, depth=2, heads=2, hidden=64, length=32)),)),
         learning=LearningConfig(
-            critic=CriticConfig(width=8, halvings=2, start=0.0), patch=4, embedding=32,
+            divergence=1e-2, critic=CriticConfig(width=8, halvings=2, start=0.0), patch=4, embedding=32,
             vision=PreNormConfig(width=32, depth=2, heads=2, hidden=64),
         ),
     )  # fmt: skip
@@ -287,17 +294,26 @@ class StableDiffusion(Family):
             self.vae.follow(seen.mean)
         painted = self.vae.paint(seen.at(torch.randn(seen.mean.shape, generator=generator).to(seen.mean)))
         absolute, error = (painted - images).abs().mean(), F.mse_loss(painted, images)
+        off = absolute + (error if self._unlikeness is None else self._unlikeness(images, painted).mean())
         flat = Gaussian(seen.mean.flatten(1), seen.log_sigma.flatten(1))
         told = divergence(flat, Gaussian.standard(*flat.mean.shape, like=flat.mean)).mean() / images[0].numel()
-        loss = absolute + error + self.config.learning.divergence * told
+        loss = off + self.config.learning.divergence * told
         if self.training and critic.heard:
-            loss = loss + critic.wish(painted, absolute + error, self.vae.decoder.conv_out.weight)
+            loss = loss + critic.wish(painted, off, self.vae.decoder.conv_out.weight)
         return {
             "loss": loss,
             "absolute": absolute.detach(),
             "error": error.detach(),
             "divergence": told.detach(),
         }
+
+    @cached_property
+    def _unlikeness(self) -> Perceptual | None:
+        """How unlike two pictures look, by another network, whose weights are the user's and no part of the model."""
+        if file := self.config.learning.perceptual:
+            return Perceptual.load(Path(file))
+        log.warning("the autoencoder learns without a perceptual loss: model.config.learning.perceptual names no file")
+        return None
 
     def criticise(self, batch: Batch, generator: Generator) -> dict[str, Tensor]:
         """The critic tells pictures from those that went through the autoencoder."""

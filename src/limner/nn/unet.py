@@ -47,6 +47,7 @@ class UNetConfig:
             given = getattr(self, name)
             check(len(given) == levels, f"{name} = {given} has {len(given)} levels where widths has {levels}")
         check(self.blocks >= 1, f"blocks = {self.blocks} must be 1 or more")
+        check(self.groups >= 1, f"groups = {self.groups} must be 1 or more")
         check(
             min(self.depths) >= 0 and self.middle >= 0, f"depths = {self.depths} and middle = {self.middle}: 0 or more"
         )

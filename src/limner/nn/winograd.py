@@ -17,6 +17,7 @@ from einops import rearrange
 from torch import Tensor
 
 TILE = 4  # results a side; inputs have two more
+MOST = 1 << 24  # numbers of tiles at once, 64 MiB
 FEWEST_TILES = 32  # fewer do not pay for the transformed weights
 FEWEST_CHANNELS = 32  # in and out; fewer do not pay for the transformed maps
 READ = (
@@ -49,24 +50,41 @@ def convolve(x: Tensor, kernels: Tensor, bias: Tensor | None = None, *, padding:
     """`F.conv2d` of x (B, C, h, w), which is best in channels_last and comes out in it, with transformed kernels."""
     height, width = (side - 2 + 2 * edge for side, edge in zip(x.shape[2:], padding, strict=True))
     down, across = -(-height // TILE), -(-width // TILE)
-    tiles = _tiles(x, down, across, padding)
-    read, _, write = _matrices(x.device)
-    seen = (read @ tiles.view(36, -1)).view(36, -1, x.shape[1])
-    made = (write @ torch.bmm(seen, kernels).view(36, -1)).view(TILE, TILE, len(x), down, across, -1)
-    out = rearrange(made, "i j B y x O -> B y i x j O")
-    out = out + bias if bias is not None else out.contiguous()
-    whole = rearrange(out, "B y i x j O -> B (y i) (x j) O")  # a view, in channels_last
-    return whole[:, :height, :width].permute(0, 3, 1, 2)
+    padded = _padded(x, down, across, padding)
+    out = x.new_empty(len(x), down * TILE, across * TILE, kernels.shape[2])
+    step = max(MOST // (36 * len(x) * across * x.shape[1]), 1)
+    for row in range(0, down, step):
+        part = out[:, row * TILE : (row + step) * TILE].unflatten(2, (across, TILE)).unflatten(1, (-1, TILE))
+        made = rearrange(_convolve(_tiles(padded, row, part.shape[1], across), kernels), "i j B y x O -> B y i x j O")
+        if bias is None:
+            part.copy_(made)
+        else:
+            torch.add(made, bias, out=part)
+    return rearrange(out[:, :height, :width], "B h w O -> B O h w")
 
 
-def _tiles(x: Tensor, down: int, across: int, padding: tuple[int, int]) -> Tensor:
-    """(6, 6, B, down, across, C): every tile with its surroundings, zeros beyond the edges."""
+def _convolve(tiles: Tensor, kernels: Tensor) -> Tensor:
+    """(6, 6, B, y, x, C) to (4, 4, B, y, x, O)."""
+    read, _, write = _matrices(tiles.device)
+    seen = (read @ tiles.view(36, -1)).view(36, -1, tiles.shape[-1])
+    made = write @ torch.bmm(seen, kernels).view(36, -1)
+    return made.view(TILE, TILE, *tiles.shape[2:5], -1)
+
+
+def _padded(x: Tensor, down: int, across: int, padding: tuple[int, int]) -> Tensor:
+    """(B, h, w, C), with zeros beyond the edges as far as tiles reach."""
     top, left = padding
     bottom, right = down * TILE + 2 - x.shape[2] - top, across * TILE + 2 - x.shape[3] - left
-    padded = F.pad(rearrange(x, "B C h w -> B h w C"), (0, 0, left, right, top, bottom)).contiguous()
-    batch, row, column, _ = padded.stride()
-    size = (TILE + 2, TILE + 2, len(x), down, across, x.shape[1])
-    return padded.as_strided(size, (row, column, batch, TILE * row, TILE * column, 1)).contiguous()
+    return F.pad(rearrange(x, "B C h w -> B h w C"), (0, 0, left, right, top, bottom)).contiguous()
+
+
+def _tiles(padded: Tensor, row: int, count: int, across: int) -> Tensor:
+    """`count` rows of tiles with their surroundings, from `row` on, (6, 6, B, count, across, C)."""
+    part = padded[:, row * TILE :]
+    batch, down, right, _ = part.stride()
+    size = (TILE + 2, TILE + 2, len(part), count, across, part.shape[3])
+    strides = (down, right, batch, TILE * down, TILE * right, 1)
+    return part.as_strided(size, strides, part.storage_offset()).contiguous()
 
 
 @functools.cache

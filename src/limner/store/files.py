@@ -11,6 +11,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from limner.core import InputError
 
@@ -19,9 +20,19 @@ AT_FDCWD, RENAME_EXCHANGE = -100, 2
 
 def atomic_write(path: Path, data: bytes) -> None:
     """Put `data` at `path`; whoever reads sees the old file or the new one, whole. OSError leaves the old one."""
+    with written_aside(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def written_aside(path: Path) -> Iterator[BinaryIO]:
+    """A file to fill, which takes the place of `path` when all went well and vanishes otherwise."""
     aside = _aside(path)
     try:
-        write_synced(aside, data)
+        with aside.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
         aside.replace(path)
     except BaseException:
         aside.unlink(missing_ok=True)

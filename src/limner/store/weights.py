@@ -1,7 +1,7 @@
 """What a safetensors file may be, told by its content; and tensors into such files and out of them.
 
-The rules are the format's own: a header of at most 100 MB that begins with `{`, tensors without holes,
-overlaps or duplicates, and nothing behind the last one.
+The rules are the format's own: a header that begins with `{`, tensors without holes, overlaps or duplicates, and
+nothing behind the last one. The header is held shorter than the format allows, so that reading it takes little memory.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 import os
 import struct
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,12 +19,15 @@ import torch
 from torch import Tensor
 
 from limner.core import InputError
+from limner.store.documents import decode
 
-MOST_HEADER = 100_000_000
+MOST_HEADER = 8 << 20  # 60,000 tensors; the largest models have some thousands
+SPARE, PIECE = 64 << 20, 256  # memory that reading a header may take beside the file's size, and that of a piece of it
 DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
     "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
 }  # fmt: skip
+NAMES = {dtype: name for name, dtype in DTYPES.items()}
 REMEDY = "weights are safetensors files, and no other kind is opened"
 FOREIGN = {
     b"\x80": f"is a Python pickle, which can run anything when it is read: {REMEDY}",
@@ -37,20 +41,29 @@ FOREIGN = {
 
 def load(path: Path) -> dict[str, Tensor]:
     """The tensors of a file, mapped and not copied; InputError if the file is not sound or not all finite."""
+    tensors = mapped(path)
+    check_finite(path, tensors)
+    return tensors
+
+
+def mapped(path: Path) -> dict[str, Tensor]:
+    """The tensors of a sound file, of which no number has been read yet."""
     from safetensors import SafetensorError, safe_open
 
     check(path)
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no mapping)
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no mapping)
     except SafetensorError as error:
         raise InputError(f"{path} cannot be read as safetensors ({error}); copy or download it again") from None
+
+
+def check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
     for name, tensor in tensors.items():
         if not finite(tensor):
             raise InputError(
                 f"{path}: {name!r} holds numbers that are not finite; take the weights of an earlier state"
             )
-    return tensors
 
 
 def finite(tensor: Tensor) -> bool:
@@ -68,10 +81,37 @@ def dump(tensors: Mapping[str, Tensor]) -> bytes:
     return bytes(safetensors.torch.save(plain, metadata={"format": "pt"}))
 
 
+def write_file(path: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str]) -> None:
+    """`write` into a file that is on the disk when this returns."""
+    with path.open("wb") as file:
+        write(file, tensors, metadata=metadata)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write(file: BinaryIO, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str]) -> None:
+    """What `dump` makes, one tensor after the other, so that there is never a second copy of all of them."""
+    order = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))  # each is aligned to its numbers
+    entries: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    end = 0
+    for name in order:
+        one = tensors[name]
+        begin, end = end, end + one.numel() * one.element_size()
+        entries[name] = {"dtype": NAMES[one.dtype], "shape": list(one.shape), "data_offsets": [begin, end]}
+    raw = json.dumps(entries, separators=(",", ":")).encode()
+    raw += b" " * (-len(raw) % 8)
+    assert len(raw) <= MOST_HEADER, f"a header of {len(raw)} bytes could not be read again"
+    file.write(struct.pack("<Q", len(raw)) + raw)
+    for name in order:
+        plain = tensors[name].detach().cpu().contiguous()
+        if plain.numel():
+            file.write(plain.reshape(-1).view(torch.uint8).numpy().data)
+
+
 def check_match(wrong: str, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
     """Every key accounted for, and of the right shape and kind; else one line: `wrong`, and the first differences."""
     problems = [f"{name} is missing" for name in expected if name not in found]
-    problems += [f"{name} is unknown" for name in found if name not in expected]
+    problems += [f"{_shown(name)} is unknown" for name in found if name not in expected]
     for name in sorted(expected.keys() & found.keys()):
         want, have = expected[name], found[name]
         if want.shape != have.shape:
@@ -85,6 +125,11 @@ def check_match(wrong: str, expected: Mapping[str, Tensor], found: Mapping[str, 
 
 def _shape(shape: Sequence[int]) -> str:
     return " x ".join(map(str, shape)) or "a single number"
+
+
+def _shown(name: str) -> str:
+    """A name that somebody else gave, in a line and without what a terminal would obey."""
+    return name[:200] if name.isprintable() else repr(name[:200])
 
 
 def shards(tensors: Mapping[str, Tensor], *, most: int) -> list[dict[str, Tensor]]:
@@ -104,8 +149,21 @@ def shards(tensors: Mapping[str, Tensor], *, most: int) -> list[dict[str, Tensor
 # The rules.
 
 
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a file says of itself, before any number is read: of each tensor its dtype and shape."""
+
+    metadata: Mapping[str, str]
+    tensors: Mapping[str, tuple[torch.dtype, tuple[int, ...]]]
+
+
 def check(path: Path) -> None:
     """InputError, naming what the file is instead, unless it keeps every rule of the format."""
+    header(path)
+
+
+def header(path: Path) -> Header:
+    """The header of a file that keeps every rule of the format, else the same InputError."""
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -114,18 +172,22 @@ def check(path: Path) -> None:
         raise InputError(f"{path} does not exist; the model is not whole: copy or download it again") from None
     except IsADirectoryError:
         raise InputError(f"{path} is a folder and not a file of weights") from None
-    end = 8 + len(raw) + _laid_out(path, _entries(path, raw))
+    metadata, entries = _entries(path, raw, most=(size + SPARE) // PIECE)
+    end = 8 + len(raw) + _laid_out(path, entries)
     if end > size:
         raise _truncated(path, size, end)
     if end < size:
         raise _unsound(path, f"{size - end:,} bytes behind the last tensor belong to none")
+    return Header(metadata, {name: (DTYPES[one["dtype"]], tuple(one["shape"])) for name, one in entries.items()})
 
 
 def _raw_header(path: Path, file: BinaryIO, size: int) -> bytes:
     start = file.read(32)
     length = struct.unpack("<Q", start[:8])[0] if len(start) >= 8 else 0
-    if not (2 <= length <= MOST_HEADER and start[8:9] == b"{"):
+    if length < 2 or start[8:9] != b"{":
         raise InputError(f"{path} {_foreign(start)}")
+    if length > MOST_HEADER:
+        raise _unsound(path, f"a header of {length:,} bytes, where at most {MOST_HEADER:,} are read")
     if 8 + length > size:
         raise _truncated(path, size, 8 + length)
     file.seek(8)
@@ -141,15 +203,15 @@ def _foreign(start: bytes) -> str:
     return f"is not a safetensors file: {REMEDY}"
 
 
-def _entries(path: Path, raw: bytes) -> dict[str, Any]:
+def _entries(path: Path, raw: bytes, *, most: int) -> tuple[dict[str, str], dict[str, Any]]:
     try:
-        header = json.loads(raw.decode(), object_pairs_hook=_without_duplicates)
-    except (ValueError, RecursionError) as error:
+        header = decode(raw, most=most, pairs=_without_duplicates)
+    except ValueError as error:
         raise _unsound(path, str(error)) from None
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise _unsound(path, "__metadata__ is not a map of strings")
-    return dict(header)
+    return metadata, dict(header)
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import html
 import sys
-from collections.abc import Iterable, Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,7 @@ from limner.text.bpe import encodable
 PAD = 0  # unseen by all that counts, so that any id will do
 WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 MERGES = 49_152 - 256 - 2  # that OpenAI's CLIP takes of its list
+START, END = "<|startoftext|>", "<|endoftext|>"  # around each text, in CLIP's vocabulary
 
 
 @runtime_checkable
@@ -119,11 +120,28 @@ class Templated:
             raise InputError(f"this is not OpenAI's list of merges, which has a line of title and {MERGES:,} pairs")
         pairs = [(first, second) for first, second in rows]
         letters = sorted(pre_tokenizers.ByteLevel.alphabet())  # a printable one for each byte
-        start, end = "<|startoftext|>", "<|endoftext|>"
-        tokens = [*letters, *(letter + "</w>" for letter in letters), *map("".join, pairs), start, end]
-        model = models.BPE({token: place for place, token in enumerate(tokens)}, pairs, end_of_word_suffix="</w>")
-        engine = Engine(model)
-        engine.add_special_tokens([start, end])
+        tokens = [*letters, *(letter + "</w>" for letter in letters), *map("".join, pairs), START, END]
+        return Templated._of({token: place for place, token in enumerate(tokens)}, pairs)
+
+    @staticmethod
+    def from_vocabulary(vocabulary: Mapping[str, Any], lines: Sequence[str]) -> Templated:
+        """The same as transformers stores it: the ids of tokens, and a list of merges under a line of title."""
+        ids = [one for one in vocabulary.values() if type(one) is int]
+        if sorted(ids) != list(range(len(vocabulary))):
+            raise InputError("the tokens are not numbered from 0 on, one by one; copy it again")
+        if missing := [token for token in (START, END) if token not in vocabulary]:
+            raise InputError(f"there is no token {missing[0]}, which is put around each text; take CLIP's own")
+        rows = [line.split() for line in lines if line.strip() and not line.startswith("#version")]
+        for row in rows:
+            if len(row) != 2 or not vocabulary.keys() >= {*row, "".join(row)}:
+                raise InputError(f'"{" ".join(row)[:40]}" is no merge of two of its tokens; copy both again')
+        return Templated._of(vocabulary, [(first, second) for first, second in rows])
+
+    @staticmethod
+    def _of(vocabulary: Mapping[str, int], pairs: Sequence[tuple[str, str]]) -> Templated:
+        """CLIP's way of reading, whatever its tokens."""
+        engine = Engine(models.BPE(dict(vocabulary), list(pairs), end_of_word_suffix="</w>"))
+        engine.add_special_tokens([START, END])
         engine.normalizer = normalizers.Sequence(
             [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
         )
@@ -134,7 +152,7 @@ class Templated:
             ]
         )
         engine.decoder = decoders.ByteLevel()
-        engine.post_processor = template(engine, start, end)
+        engine.post_processor = template(engine, START, END)
         return Templated(engine)
 
     @property
@@ -162,6 +180,10 @@ class Templated:
 
     def to_json(self) -> str:
         return str(self._engine.to_str())
+
+    def vocabulary(self) -> dict[str, int]:
+        """All tokens and their ids."""
+        return dict(self._engine.get_vocab())
 
     def _readable(self, text: str) -> str:
         plain = encodable(text)

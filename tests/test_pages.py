@@ -9,8 +9,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from limner.engine.pages import forget
 from limner.store import weights
+from limner.store.pages import forget
 
 NUMBERS = 1 << 22
 

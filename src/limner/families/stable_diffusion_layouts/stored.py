@@ -1,0 +1,109 @@
+"""A Stable Diffusion as other programs keep it, read and not yet built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor
+
+from limner.core import check, unparse
+from limner.families import Hollow
+from limner.families.stable_diffusion import Config, StableDiffusion
+from limner.store.layouts import Layout
+from limner.store.shards import examine
+from limner.store.weights import check_match
+from limner.text.ended import Templated
+
+Kind = Literal["diffusers", "single"]  # a folder of diffusers, or a file of the original code
+Prediction = Literal["epsilon", "v_prediction"]
+COUNTS = ("blocks", "depth", "depths", "middle")  # of layers, each of which has tensors
+LARGEST = 1 << 20  # of all sizes: no text has so many kinds of tokens, and no layer is so wide
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The weights whose names in our model begin with `ours`, by their own names; `where` they lie."""
+
+    where: Path
+    ours: str
+    layout: Layout
+    tensors: Mapping[str, Tensor]
+
+    def fitted(self, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        inner = {name.removeprefix(self.ours): one for name, one in expected.items() if name.startswith(self.ours)}
+        check_match(
+            f"{self.where}: weights and config do not belong together", self.layout.to_theirs(inner), self.tensors
+        )
+        examine(self.where, self.tensors)
+        return {f"{self.ours}{name}": one for name, one in self.layout.to_ours(self.tensors, inner).items()}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredForeign:
+    """Tensors are mapped files, in the precision in which they were stored.
+
+    `where` is what was read, and `files` are those of the weights. `assumed` says, in a line, what the files do not and
+    how to say otherwise; it is empty where they say all.
+    """
+
+    where: Path
+    kind: Kind
+    config: Config
+    tokenizer: Templated
+    parts: tuple[Part, ...]
+    files: tuple[Path, ...]
+    assumed: str = ""
+
+    def fitted(self, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors by the names in `expected`, the state of a fresh model of `config`.
+
+        Every key must be there, of the right shape, and no other, else an InputError has the first differences by the
+        names in the files; and every number must be finite. Only what we keep stacked (the queries, keys and values of
+        text towers) is copied.
+        """
+        found: dict[str, Tensor] = {}
+        for part in self.parts:
+            found |= part.fitted(expected)
+        return {name: found[name] for name in expected}
+
+    def built(self) -> StableDiffusion:
+        """The model, in evaluation mode; its numbers are those of the mapped files."""
+        with Hollow():
+            made = StableDiffusion(self.config, self.tokenizer)
+        made.load_state_dict(self.fitted(made.state_dict()), assign=True)
+        return made.eval()
+
+
+def plausible(config: Config, tensors: int, where: Path) -> Config:
+    """The same, unless it asks for more layers than there are `tensors`, or for sizes that nobody has.
+
+    Such a model would take for ever to build, or more memory than there is: an InputError says so.
+    """
+    for name in ("unet", "vae", "text"):
+        part = unparse(getattr(config, name))
+        layers, sizes = _layers(part), _numbers(part)
+        check(layers <= tensors, f"{where}: {name} has {layers} layers, and the weights are {tensors} tensors")
+        check(
+            min(sizes) >= 0 and max(sizes) <= LARGEST,
+            f"{where}: {name} has sizes from {min(sizes)} to {max(sizes)}; copy it again",
+        )
+    return config
+
+
+def _layers(config: Any) -> int:
+    """The largest of the numbers that count layers, anywhere within, and of levels."""
+    if isinstance(config, Mapping):
+        counted = [max([len(_numbers(config[key])), *_numbers(config[key])]) for key in COUNTS if key in config]
+        return max([0, *counted, *(_layers(one) for one in config.values())])
+    return max([0, *map(_layers, config)]) if isinstance(config, list | tuple) else 0
+
+
+def _numbers(config: Any) -> list[int]:
+    """All that are whole, anywhere within."""
+    if isinstance(config, Mapping | list | tuple):
+        inner = config.values() if isinstance(config, Mapping) else config
+        return [number for one in inner for number in _numbers(one)]
+    return [config] if type(config) is int else []

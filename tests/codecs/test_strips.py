@@ -39,16 +39,21 @@ def x() -> Tensor:
     return torch.randn(1, CHANNELS, HEIGHT, WIDTH) + tones
 
 
-@pytest.mark.parametrize("after", [8, 12])
-def test_a_residual_block(x: Tensor, after: int) -> None:
+@pytest.mark.parametrize("after", [4, 8, 12])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_residual_block(x: Tensor, after: int, layout: torch.memory_format) -> None:
     block = scrambled(ResidualBlock(CHANNELS, after, groups=4, eps=1e-6))
     wanted = block(x)
-    assert error(strips.residual(block, x.clone()), wanted) < WITHIN
+    assert error(strips.residual(block, x.clone(memory_format=layout)), wanted) < WITHIN
 
 
-def test_a_residual_block_writes_over_what_it_was_given(x: Tensor) -> None:
-    block = ResidualBlock(CHANNELS, CHANNELS, groups=4, eps=1e-6)
-    assert strips.residual(block, x) is x
+@pytest.mark.parametrize(("after", "fits"), [(4, True), (8, True), (12, False)])
+def test_a_residual_block_writes_over_what_it_was_given_where_it_fits(x: Tensor, after: int, fits: bool) -> None:
+    block = ResidualBlock(CHANNELS, after, groups=4, eps=1e-6)
+    x = x.contiguous(memory_format=torch.channels_last)
+    out = strips.residual(block, x)
+    assert (out.data_ptr() == x.data_ptr()) == fits
+    assert out.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_a_residual_block_by_winograd(x: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,7 @@ def residual(block: ResidualBlock, x: Tensor) -> Tensor:
         out: Tensor = block(x)
         return out
     h = convolved(block.norm1, block.conv1, x)
-    out = x if block.conv_shortcut is None else block.conv_shortcut(x)
+    out = x if block.conv_shortcut is None else _over(block.conv_shortcut, x)
     for i, j, strip in _convolved(block.norm2, block.conv2, h):
         out[:, :, i:j] += strip
     return out
@@ -112,6 +112,19 @@ def _statistics(x: Tensor, groups: int) -> tuple[Tensor, Tensor]:
     mean, square = rearrange(torch.stack(parts).sum(dim=0), "two (G c) -> two G c", G=groups).mean(dim=2)
     each = torch.stack([mean, square - mean.square()]).float().repeat_interleave(x.shape[1] // groups, dim=1)
     return each[0], each[1]
+
+
+def _over(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """conv(x), the convolution one of 1 x 1; to fewer channels it is written over x, behind what is yet to be read."""
+    _, channels, height, width = x.shape
+    if conv.out_channels > channels or not x.is_contiguous(memory_format=torch.channels_last):
+        grown: Tensor = conv(x)
+        return grown
+    memory = rearrange(x, "1 C h w -> (h w C)")[: height * width * conv.out_channels]
+    out = rearrange(memory, "(h w O) -> 1 O h w", h=height, w=width)
+    for i, j in _rows(x):
+        out[:, :, i:j] = conv(x[:, :, i:j])
+    return out
 
 
 def _edged(strip: Tensor, i: int, j: int, height: int) -> Tensor:

@@ -17,7 +17,7 @@ RIDGE = 1e-3  # of the features' mean square, added to each
 
 @torch.no_grad()
 def fit_last(network: nn.Module, layer: nn.Conv2d, x: Tensor, wanted: Tensor) -> None:
-    """Set `layer`, which ends `network` and keeps the sides, so that x (B, ...) becomes nearly `wanted` (B, C, h, w)."""
+    """Set `layer`, which ends `network` and keeps the sides, so that x (B, ...) is nearly `wanted` (B, C, h, w)."""
     square, product = torch.zeros(()), torch.zeros(())
     for one, target in zip(x.split(1), wanted.split(1), strict=True):
         rows, targets = _rows(layer, _before(network, layer, one)), target.flatten(2)[0].T

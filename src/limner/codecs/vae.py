@@ -263,8 +263,8 @@ class VAE(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, images: Tensor) -> None:
-        """Begin near the best linear code: latents that are the principal components of the pixels that each stands for,
-        and pictures that are nearest to `images`, as far as last layers alone can do it by least squares.
+        """Begin near the best linear code: latents that are the principal components of the pixels that each stands
+        for, and pictures that are nearest to `images`, as far as last layers alone can do it by least squares.
 
         From fresh weights a thousand updates are spent on the way there.
         """

@@ -333,7 +333,9 @@ def save_model(folder: Path, dtype: torch.dtype) -> None:
         "unet": _theirs(Step(), weights(Step()), dtype, channels_last=False),
         "vae": _theirs(Decoding(), weights(Decoding()), dtype, channels_last=False),
         "text_encoder": transformers.CLIPTextModel(text).to(dtype),
-        "tokenizer": transformers.CLIPTokenizer(folder / "vocab.json", folder / "merges.txt", model_max_length=77),
+        "tokenizer": transformers.CLIPTokenizer(
+            str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=77
+        ),
         "scheduler": diffusers.DPMSolverMultistepScheduler(
             beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1
         ),

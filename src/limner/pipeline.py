@@ -54,6 +54,7 @@ def drawing(
             family.advance(undone)
             if on_step is not None:
                 on_step(sketches)
+        engine.rest(family)
         yield sketches
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import copy
 import gc
+import sys
 import weakref
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from torch import Tensor
 
 from limner.engine import packed
 from limner.nn.unet import UNet, UNetConfig
+from limner.store import pages, weights
 
 SMALL = UNetConfig(widths=(32, 64), blocks=1, depths=(1, 2), heads=(2, 2), context=12, groups=8)
 KINDS = {
@@ -91,7 +95,7 @@ def test_large_maps_in_float32_go_by_winograd_and_small_ones_do_not() -> None:
         fast = packed_copy(awake(SMALL))
         fast(*inputs(SMALL, **size))
         assert isinstance(fast.mid_block.resnets[0], packed.Residual)
-        return {one.run.__name__ for one in fast.modules() if isinstance(one, packed.Convolution) and one.run}
+        return {one.ready.func.__name__ for one in fast.modules() if isinstance(one, packed.Convolution) and one.ready}
 
     assert chosen(height=32, width=32) == {"_winograd", "_direct"}
     assert chosen(batch=1, height=8, width=8) == {"_direct"}
@@ -107,3 +111,34 @@ def test_the_first_weights_are_given_up() -> None:
     gc.collect()
     assert sum(one.numel() for one in fast.parameters()) < 0.3 * sizes  # norms, and what reads the time
     assert sum(one() is not None for one in kept) < 0.3 * len(kept)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@torch.no_grad()
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_in_a_file_are_read_again_after_a_rest(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "LEAST", 1)
+    unet, given = awake(KINDS[kind]), inputs(KINDS[kind])
+    safetensors.torch.save_file(unet.state_dict(), tmp_path / "unet.safetensors")
+    fast = UNet(KINDS[kind]).eval().requires_grad_(False)
+    fast.load_state_dict(weights.load(tmp_path / "unet.safetensors"), assign=True)
+    packed.pack(fast)
+    layers = [one for one in fast.modules() if isinstance(one, packed.Layer)]
+    assert all(one.source.lasting for one in layers)
+    first = fast(*given)
+    assert apart(first, unet(*given)) < 1e-4
+    ready = [one for one in layers if one.ready is not None]
+    assert 0 < len(ready) < len(layers)  # the last level has few places
+    packed.rest(fast)
+    assert not any(one.ready for one in layers)
+    assert torch.equal(fast(*given), first)
+
+
+@torch.no_grad()
+def test_weights_in_memory_alone_do_not_rest() -> None:
+    fast = packed_copy(awake(SMALL))
+    first = fast(*inputs(SMALL))
+    packed.rest(fast)
+    assert torch.equal(fast(*inputs(SMALL)), first)

@@ -16,7 +16,7 @@ from limner.train import machine
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 FAULTS = """
 import resource, torch
-from limner.train.machine import keep_memory
+from limner.engine import keep_memory
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(10):

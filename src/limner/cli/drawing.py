@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from limner import engine
 from limner.canvas import Size, opened
 from limner.core import InputError, Request, Sketch, check
 from limner.pipeline import DEFAULT, OnStep, Picture, Pipeline, check_rerank, find_judge
@@ -54,6 +55,8 @@ def carry_out(order: Order, *, say: Callable[[str], object]) -> None:
     _check_reranking(order)
     image, mask = (None if path is None else opened(path) for path in (order.image, order.mask))
     pipe = Pipeline.from_pretrained(order.model or DEFAULT, precision=order.precision, compile=order.compile)
+    if pipe.family.networks():  # large ones, whose buffers come again at each step; a small one is faster without
+        engine.keep_memory()
     height, width = order.size or (None, None)
     canvas = pipe.canvas(
         height=height, width=width, image=image, mask_image=mask, extend=order.extend, exact=order.exact,

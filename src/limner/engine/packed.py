@@ -1,17 +1,19 @@
 """The U-Net of nn/unet.py for drawing on a CPU: weights lie as oneDNN reads them, and passes over its maps are few.
 
 A layer's weights are laid out anew when it is first called, as the best layout depends on how much it has to do; the
-ones that they came from are given up. Adding to a residual stream, GELU and its product with the values take no pass
-of their own: they are done while the numbers are in registers. Convolutions in float32 are Winograd's
-(nn/winograd.py) where that pays.
+ones that they came from are given up. Where those lie in a file that is mapped, a layer that does little with many
+weights reads them from there each time, and `rest` gives up what the others laid out, until the next call. Adding to
+a residual stream, GELU and its product with the values take no pass of their own: they are done while the numbers are
+in registers. Convolutions in float32 are Winograd's (nn/winograd.py) where that pays.
 
-B batch, C channels, h and w the grid, N its places, W width, H heads, D head size.
+B batch, C channels, O of the result, h and w the grid, N its places, W width, H heads, D head size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,12 +21,14 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from limner.codecs import strips
+from limner.engine.allocator import trim
 from limner.nn import unet, winograd
 from limner.nn.attention import attend
 from limner.nn.residual import ResidualBlock, Upsample, activate
-from limner.store.pages import forget
+from limner.store.pages import Pages
 
 PLAIN = ([1, 1], [1, 1], [1, 1], 1)  # padding, stride, dilation and groups of most convolutions of 3 x 3
+FEW = 256  # places: with fewer, laying weights out takes as long as using them, and so it may as well be done each time
 
 
 def pack(network: nn.Module) -> None:
@@ -41,51 +45,97 @@ def available() -> bool:
     return hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
-class Linear(nn.Module):
+def rest(network: nn.Module) -> None:
+    """Give up what can be made again, at the next call, from files."""
+    if resting := [layer for layer in network.modules() if isinstance(layer, Layer) and layer.source.lasting]:
+        for layer in resting:
+            layer.ready = None
+        trim()
+
+
+class Source:
+    """A layer's weights as they were read."""
+
+    def __init__(self, *weights: Tensor) -> None:
+        self.weights = [weight.detach() for weight in weights]
+        self.pages = Pages(*self.weights)
+
+    @property
+    def lasting(self) -> bool:
+        """Whether they can be read again, from a file."""
+        return self.pages.all_mapped
+
+    def read(self) -> Tensor:
+        """One behind the other."""
+        return torch.cat(self.weights) if len(self.weights) > 1 else self.weights[0]
+
+    def let_go(self) -> None:
+        self.pages.forget()
+        if not self.lasting:
+            self.weights = []
+
+
+class Layer(nn.Module):
+    """Weights, laid out by `prepare` for the first map that is seen."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__()
+        self.source = source
+        self.ready: Any = None
+
+    def prepared(self, x: Tensor) -> Any:
+        if self.ready is None:
+            self.ready = self.prepare(x)
+            self.source.let_go()
+        return self.ready
+
+    def prepare(self, x: Tensor) -> Any:
+        raise NotImplementedError
+
+
+class Linear(Layer):
     """x W^T + bias, and then an activation, or a product or sum with another map of the result's shape."""
 
     def __init__(self, *weights: Tensor, bias: Tensor | None = None) -> None:
         """Of several `weights` (O, C) the results follow one another."""
-        super().__init__()
-        self.weights = [weight.detach() for weight in weights]
+        super().__init__(Source(*weights))
         self.bias = None if bias is None else bias.detach()
-        self.packed: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = torch.ops.mkldnn._linear_pointwise.default(x, self._weight(x), self.bias, "none", [], "")
-        return out
+        return self._run(torch.ops.mkldnn._linear_pointwise.default, x, "none", [], "")
 
     def gelu(self, x: Tensor) -> Tensor:
-        out: Tensor = torch.ops.mkldnn._linear_pointwise.default(x, self._weight(x), self.bias, "gelu", [], "none")
-        return out
+        return self._run(torch.ops.mkldnn._linear_pointwise.default, x, "gelu", [], "none")
 
     def plus(self, x: Tensor, other: Tensor) -> Tensor:
-        out: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, other, self._weight(x), self.bias, "add")
-        return out
+        return self._run(torch.ops.mkldnn._linear_pointwise.binary, x, "add", other=[other])
 
     def times(self, x: Tensor, other: Tensor) -> Tensor:
-        out: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, other, self._weight(x), self.bias, "mul")
-        return out
+        return self._run(torch.ops.mkldnn._linear_pointwise.binary, x, "mul", other=[other])
 
-    def _weight(self, x: Tensor) -> Tensor:
-        if self.packed is None:
-            weight = torch.cat(self.weights) if len(self.weights) > 1 else self.weights[0].contiguous()
-            self.packed = torch.ops.mkldnn._reorder_linear_weight(weight, x.numel() // x.shape[-1])
-            for one in self.weights:
-                forget(one)
-            self.weights = []
-        return self.packed
+    def _run(self, product: Callable[..., Tensor], x: Tensor, *then: Any, other: Sequence[Tensor] = ()) -> Tensor:
+        if self.source.lasting and _places(x) < FEW:
+            out = product(x, *other, self.source.read(), self.bias, *then)
+            self.source.let_go()
+            return out
+        return product(x, *other, self.prepared(x), self.bias, *then)
+
+    def prepare(self, x: Tensor) -> Tensor:
+        packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(self.source.read().contiguous(), _places(x))
+        return packed
 
 
-class Convolution(nn.Module):
+def _places(x: Tensor) -> int:
+    return x.numel() // x.shape[-1]
+
+
+class Convolution(Layer):
     """Whether it is Winograd's is decided by the first map that it sees."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None, *, padding: int, stride: int = 1) -> None:
-        super().__init__()
-        self.weight, self.bias = weight.detach(), None if bias is None else bias.detach()
+        super().__init__(Source(weight))
+        self.bias = None if bias is None else bias.detach()
         self.sizes = ([padding] * 2, [stride] * 2, [1, 1], 1)  # dilation and groups at the end
-        self.packed: Tensor | None = None
-        self.run: Callable[[Tensor, Tensor | None], Tensor] | None = None
 
     @staticmethod
     def of(layer: nn.Conv2d) -> Convolution:
@@ -94,28 +144,40 @@ class Convolution(nn.Module):
 
     def forward(self, x: Tensor, plus: Tensor | None = None) -> Tensor:
         """`plus` is added to the result."""
-        self.run = self.run or self._chosen(x)
-        return self.run(x, plus)
+        if self.source.lasting and len(x) * x.shape[2] * x.shape[3] < FEW:
+            return self._product(x, plus)
+        run: Callable[[Tensor, Tensor | None], Tensor] = self.prepared(x)
+        return run(x, plus)
 
-    def _chosen(self, x: Tensor) -> Callable[[Tensor, Tensor | None], Tensor]:
-        weight, self.weight = self.weight, self.weight.new_empty(0)
-        if self.sizes == PLAIN and winograd.pays(x, weight):
-            self.packed, run = winograd.order(weight), self._winograd
+    def _product(self, x: Tensor, plus: Tensor | None) -> Tensor:
+        """Of the weights as they lie and a map unfolded (B, N, C k k): laying convolutions' weights out is slow."""
+        weight, ([edge, _], [step, _], *_) = self.source.read(), self.sizes
+        kernel = weight.shape[2]
+        windows = F.pad(x, (edge,) * 4).unfold(2, kernel, step).unfold(3, kernel, step)
+        seen, out = rearrange(windows, "B C h w i j -> (B h w) (C i j)"), windows.shape[2:4]
+        if plus is None:
+            made = torch.ops.mkldnn._linear_pointwise.default(seen, weight.flatten(1), self.bias, "none", [], "")
         else:
-            laid = weight.contiguous(memory_format=torch.channels_last)
-            self.packed = torch.ops.mkldnn._reorder_convolution_weight(laid, *self.sizes, list(x.shape))
-            run = self._direct
-        forget(weight)
-        return run
+            other = rearrange(plus, "B O h w -> (B h w) O")
+            made = torch.ops.mkldnn._linear_pointwise.binary(seen, other, weight.flatten(1), self.bias, "add")
+        self.source.let_go()
+        return rearrange(made, "(B h w) O -> B O h w", B=len(x), h=out[0])
 
-    def _winograd(self, x: Tensor, plus: Tensor | None) -> Tensor:
-        assert self.packed is not None
-        out = winograd.convolve(x, winograd.transform(self.packed), self.bias)
+    def prepare(self, x: Tensor) -> Callable[[Tensor, Tensor | None], Tensor]:
+        weight = self.source.read()
+        if self.sizes == PLAIN and winograd.pays(x, weight):
+            return partial(self._winograd, winograd.order(weight))
+        laid = weight.contiguous(memory_format=torch.channels_last)
+        packed = torch.ops.mkldnn._reorder_convolution_weight(laid, *self.sizes, list(x.shape))
+        return partial(self._direct, packed)
+
+    def _winograd(self, ordered: Tensor, x: Tensor, plus: Tensor | None) -> Tensor:
+        out = winograd.convolve(x, winograd.transform(ordered), self.bias)
         return out if plus is None else out.add_(plus)
 
-    def _direct(self, x: Tensor, plus: Tensor | None) -> Tensor:
+    def _direct(self, weight: Tensor, x: Tensor, plus: Tensor | None) -> Tensor:
         padding, *others = self.sizes
-        given = (self.packed, self.bias, padding, *others)
+        given = (weight, self.bias, padding, *others)
         if plus is None:
             out: Tensor = torch.ops.mkldnn._convolution_pointwise.default(x, *given, "none", [], "")
         else:
@@ -123,27 +185,23 @@ class Convolution(nn.Module):
         return out
 
 
-class Doubling(nn.Module):
+class Doubling(Layer):
     """For 4 / 9 of the products over the map that is doubled, or by Winograd's over the map that is made."""
 
     def __init__(self, layer: Upsample) -> None:
-        super().__init__()
-        self.layer: Upsample | None = layer
-        self.run: Callable[[Tensor], Tensor] | None = None
+        super().__init__(Source(layer.conv.weight))
+        self.bias = None if layer.conv.bias is None else layer.conv.bias.detach()
 
     def forward(self, x: Tensor) -> Tensor:
-        self.run = self.run or self._chosen(x)
-        return self.run(x)
+        run: Callable[[Tensor], Tensor] = self.prepared(x)
+        return run(x)
 
-    def _chosen(self, x: Tensor) -> Callable[[Tensor], Tensor]:
-        assert self.layer is not None
-        conv, self.layer = self.layer.conv, None
-        if winograd.pays(x, conv.weight):
-            return partial(_doubled_first, Convolution.of(conv))
-        bias = None if conv.bias is None else conv.bias.detach().repeat(4)
-        folded = Convolution(strips.fold(conv.weight.detach()), bias, padding=1)
-        forget(conv.weight)
-        return partial(_doubled_last, folded)
+    def prepare(self, x: Tensor) -> Callable[[Tensor], Tensor]:
+        weight = self.source.read()
+        if winograd.pays(x, weight):
+            return partial(_doubled_first, Convolution(weight, self.bias, padding=1))
+        bias = None if self.bias is None else self.bias.repeat(4)
+        return partial(_doubled_last, Convolution(strips.fold(weight), bias, padding=1))
 
 
 def _doubled_first(convolve: Convolution, x: Tensor) -> Tensor:

@@ -34,6 +34,12 @@ def prepare(network: nn.Module, dtype: torch.dtype, *, compile: str = "auto", ca
         packed.pack(network)
 
 
+def rest(family: Family) -> None:
+    """No step is to be done for now: memory is given back that is soon filled again."""
+    for network in family.networks():
+        packed.rest(network)
+
+
 @torch.no_grad()
 def narrow(network: nn.Module, dtype: torch.dtype) -> None:
     """Parameters and buffers to `dtype`, one by one: at no time are all there twice."""

@@ -37,6 +37,7 @@ from limner.process.guidance import drop, guide, rescale
 from limner.process.solvers import build, find, start_at
 from limner.process.solvers.solver import Solver
 from limner.store.features import Answers, Features, Inputs
+from limner.store.pages import forget
 from limner.text.clip import ClipTextConfig
 from limner.text.conditioning import (
     SD1,
@@ -169,9 +170,17 @@ class DiffusionSketch(Sketch):
 
     def preview(self) -> Tensor | None:
         """The running estimate, decoded when it is asked for: that takes as long as a step or two."""
-        if self.done or self.solver.x0 is None:
-            return self.estimate
-        return decoded(self.vae, self.solver.x0)
+        if self.done:
+            return self.image
+        return None if self.solver.x0 is None else decoded(self.vae, self.solver.x0)
+
+    @property
+    def image(self) -> Tensor:
+        """Decoded when it is first asked for: the denoiser's memory may have been given back by then."""
+        assert self.done, f"at step {self.step} of {self.steps} there is no picture yet"
+        if self.estimate is None:
+            self.estimate = decoded(self.vae, self.solver.x)
+        return self.estimate
 
 
 class Lessons(nn.Module):
@@ -370,7 +379,9 @@ class StableDiffusion(Family):
 
     @torch.no_grad()
     def begin(self, requests: Sequence[Request]) -> list[Sketch]:
-        return [self._begin(request) for request in requests]
+        sketches: list[Sketch] = [self._begin(request) for request in requests]
+        forget(*self.conditioner.parameters())  # what the texts say is known, and the denoiser wants the room
+        return sketches
 
     def _begin(self, request: Request) -> DiffusionSketch:
         knobs, (height, width) = request.knobs, self._size(request)
@@ -468,8 +479,6 @@ def _proceed(sketch: DiffusionSketch, output: Tensor) -> None:
     if (known := sketch.known) is not None:
         kept = sketch.solver.noised(known.latents, known.noise)
         sketch.solver.x = known.mask * sketch.solver.x + (1.0 - known.mask) * kept
-    if sketch.done:
-        sketch.estimate = decoded(sketch.vae, sketch.solver.x)
 
 
 def _steered(sketch: DiffusionSketch, cond: Tensor, uncond: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import resource
 import shutil
@@ -13,9 +12,9 @@ from typing import Literal
 
 import torch
 
+from limner.engine.allocator import keep_memory
 from limner.engine.precision import multiplies_bf16
 
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX, M_ARENA_MAX = -1, -2, -4, -8  # glibc's malloc.h
 WORTH_COMPILING_IMAGES, WORTH_COMPILING_SECONDS = 20_000, 600  # fewer are over before the compiler pays
 
 
@@ -38,20 +37,6 @@ def prepare() -> None:
     torch.set_flush_denormal(True)
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(cores())
-
-
-def keep_memory() -> bool:
-    """Have glibc keep freed memory instead of returning it: large buffers are used again at the next step.
-
-    By default each is mapped anew, and the kernel zeroes it page by page. False where there is no glibc.
-    """
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):
-        return False
-    settings = ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1), (M_TOP_PAD, 64 << 20), (M_ARENA_MAX, 1))
-    done = [mallopt(name, value) == 1 for name, value in settings]
-    return all(done)
 
 
 def describe(on: Precision) -> str:

@@ -69,4 +69,4 @@ class PatchCritic(nn.Module):
         painted, is `weight` times that of `error`."""
         wish = -self(painted).mean()
         mine, other = (torch.autograd.grad(one, last, retain_graph=True)[0].norm() for one in (wish, error))
-        return self.config.weight * (other / (mine + 1e-4)).clamp(max=1e4).detach() * wish
+        return self.config.weight * (other / (mine + 1e-6)).clamp(max=1e4).detach() * wish

@@ -27,7 +27,7 @@ class Postgresql:
         reach = {"connect_timeout": str(REACH), "tcp_user_timeout": str(1000 * HANG), **url.query}
         try:
             self.engine = create_engine(
-                url.set(drivername="postgresql+psycopg", query=reach), pool_size=connections, max_overflow=0,
+                url.set(drivername="postgresql+psycopg", query=reach), pool_size=connections + 1, max_overflow=0,
                 pool_timeout=patience, pool_pre_ping=True, isolation_level="READ COMMITTED",
             )  # fmt: skip
         except ModuleNotFoundError:
@@ -58,7 +58,6 @@ class Postgresql:
             except DBAPIError:
                 self._release()
         lock = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        lock.detach()
         self._lock = lock
         if not _take(lock):
             self._release()

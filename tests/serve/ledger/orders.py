@@ -12,8 +12,9 @@ START = 1_800_000_000.0
 LATE = START + 1e9  # a deadline that does not come
 PLAIN = Order(model="tiny", prompt="a red ball", seed=7)
 RICH = Order(
-    model="tiny", prompt="\0 ü \U0001f534 \ud83d ' \" \\ %s :x", seed=2**63, count=3, knobs={"steps": 3, "guidance": 1.5},
-    size=(64, 96), image="a" * 64, mask="b" * 64, strength=0.5, extend=Margins(left=8), previews=2,
+    model="tiny", prompt="\0 ü \U0001f534 \ud83d ' \" \\ %s :x", seed=2**63, count=3,
+    knobs={"steps": 3, "guidance": 1.5}, size=(64, 96), image="a" * 64, mask="b" * 64, strength=0.5,
+    extend=Margins(left=8), previews=2,
 )  # fmt: skip
 
 

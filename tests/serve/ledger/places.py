@@ -35,6 +35,7 @@ class Place(Protocol):
     def gone(self) -> Any: ...
     def locked(self) -> Any: ...
     def read_only(self, ledger: Ledger) -> Any: ...
+    def lose_lock(self) -> None: ...
 
 
 class InSqlite:
@@ -52,6 +53,9 @@ class InSqlite:
         self.path.rename(away)
         yield
         away.rename(self.path)
+
+    def lose_lock(self) -> None:
+        self.path.with_name(f"{self.path.name}.lock").unlink()
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -85,14 +89,17 @@ class InPostgresql:
     def run(self, statement: str) -> list[tuple[Any, ...]]:
         address = self.url.replace("postgresql+psycopg:", "postgresql:")
         with psycopg.connect(address, autocommit=True) as db:
+            db.execute("SET default_transaction_read_only = off")
             cursor = db.execute(statement)
             return cursor.fetchall() if cursor.description else []
 
     @contextmanager
     def gone(self) -> Iterator[None]:
         self._server.stop()
-        yield
-        self._server.start()
+        try:
+            yield
+        finally:
+            self._server.start()
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -104,16 +111,20 @@ class InPostgresql:
     def read_only(self, ledger: Ledger) -> Iterator[None]:
         """As after a change of roles, when this server is the one that follows."""
         self._settle("on")
-        yield
-        self._settle("off")
+        try:
+            yield
+        finally:
+            self._settle("off")
 
     def _settle(self, value: str) -> None:
         self.run(f"ALTER DATABASE postgres SET default_transaction_read_only = {value}")
-        self.break_off()
+        self.lose_lock()
 
-    def break_off(self) -> None:
-        """All connections to the server but this one."""
-        self.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND usename <> ''")
+    def lose_lock(self) -> None:
+        """All connections to the server but this one are ended."""
+        self.run(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND usename <> ''"
+        )
 
 
 @dataclass(frozen=True)

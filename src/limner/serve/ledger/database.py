@@ -175,7 +175,7 @@ def _place(url_or_path: str | Path) -> Place:
         return Sqlite(Path(url_or_path), PATIENCE, CONNECTIONS)
     try:
         url = make_url(url_or_path)
-    except ArgumentError:  # its message would show a password
+    except (ArgumentError, ValueError):  # whose messages would show a password
         raise InputError("the ledger's URL cannot be read; write it as postgresql://user:password@host/name") from None
     kind = url.get_backend_name()
     if kind == "postgresql":

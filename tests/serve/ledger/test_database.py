@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import resource
 import sqlite3
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
@@ -282,14 +281,3 @@ def unavailable(ask: Callable[[], object]) -> None:
 def one_line(told: pytest.ExceptionInfo[Exception]) -> None:
     assert str(told.value)
     assert "\n" not in str(told.value)
-
-
-@contextmanager
-def full(path: Path) -> Iterator[None]:
-    """No file grows beyond the size of this one."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

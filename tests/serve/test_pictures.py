@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from tests.serve.disk import full
 
 from limner.serve import pictures as module
 from limner.serve.faults import Unavailable
@@ -120,7 +121,7 @@ def corpus(outside: Path, digest: str) -> list[str]:
         digest[:-1],
         digest + "0",
         f"{digest[:10]}/{digest[11:]}",
-        digest.replace("0", "０", 1) + "",
+        digest.replace("0", "０", 1),
     ]
     strange = ["", ".", "..", "-", "*", "%", "\0" * 64, "." * 64, "/" * 64, "g" * 64, "٠" * 64, "𝟎" * 64]
     return [one for one in dict.fromkeys([*plain, *quoted, *twice, *near, *spelt, *strange]) if one != digest]
@@ -157,7 +158,7 @@ def test_what_is_no_file_is_absent_and_nothing_waits_for_it(pictures: Pictures, 
     place(tmp_path, missing).parent.rmdir()
     place(tmp_path, missing).parent.write_bytes(b"a file where a folder was")
     assert [pictures.get(digest) for digest in (pipe, folder, missing)] == [None] * 3
-    assert pictures.sweep(NOW + 1e6, set()) == 0 if folder[:4] != missing[:4] else True
+    assert pictures.sweep(NOW + 1e6, set()) == 0
 
 
 # ---------------------------------------------------------------------------------------------------

@@ -110,7 +110,7 @@ class Pictures:
 
     def _files(self, now: float) -> Iterator[_File]:
         """All that are ours. What a killed writing left behind is deleted on the way."""
-        for folder in self._folder.glob("[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]"):
+        for folder in self._folder.glob("[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]/"):
             for entry in os.scandir(folder):
                 with contextlib.suppress(FileNotFoundError):
                     found = entry.stat(follow_symlinks=False)

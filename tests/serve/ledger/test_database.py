@@ -14,6 +14,7 @@ from urllib.parse import quote
 import psycopg.errors
 import pytest
 from sqlalchemy.exc import DBAPIError, InternalError, OperationalError, ProgrammingError
+from tests.serve.disk import full
 from tests.serve.ledger.orders import LATE, PLAIN, accepted, picture
 from tests.serve.ledger.places import InSqlite, Place
 
@@ -205,7 +206,7 @@ def test_a_locked_ledger_is_waited_for_and_then_given_up(place: Place) -> None:
 def test_a_full_disk_takes_nothing_and_then_works_again(tmp_path: Path) -> None:
     with closing(Ledger.open(tmp_path / "ledger.sqlite")) as ledger:
         before = accepted(ledger)
-        with full(tmp_path / "ledger.sqlite-wal"):
+        with full((tmp_path / "ledger.sqlite-wal").stat().st_size):
             unavailable(lambda: accepted(ledger))
             unavailable(lambda: ledger.begin(before.id))
         assert [job.id for job in ledger.unfinished()] == [before.id]

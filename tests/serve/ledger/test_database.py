@@ -88,6 +88,8 @@ def test_a_file_that_is_no_database_is_refused_and_let_alone(tmp_path: Path, con
         ("sqlite:///:memory:", "in memory would be lost"),
         ("postgresql://me:secret@127.0.0.1:1/name", "cannot be used as a ledger"),
         ("postgresql://me:secret@127.0.0.1:port/name", "cannot be read"),
+        ("postgresql://127.0.0.1:1/name?password=secret", "cannot be used as a ledger"),
+        ("postgresql://me:secret@127.0.0.1:1/name?nonsense=1", "invalid connection option"),
         ("/dev/null/ledger.sqlite", "cannot be used as a ledger: "),
     ],
 )
@@ -104,6 +106,18 @@ def test_a_ledger_has_what_people_asked_for_and_is_the_owners_alone(tmp_path: Pa
         accepted(ledger)
         assert {stat.S_IMODE(one.stat().st_mode) for one in path.parent.iterdir()} == {0o600}
     assert path.exists()
+
+
+def test_what_is_forgotten_is_not_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    found = []
+    for forget in (False, True):
+        with closing(Ledger.open(path)) as ledger:
+            ledger.cancel(accepted(ledger).id)
+            if forget:
+                assert ledger.forget(LATE) == 2
+        found.append(PLAIN.prompt.encode() in path.read_bytes())
+    assert found == [True, False]
 
 
 def test_what_was_accepted_is_synced(place: Place) -> None:

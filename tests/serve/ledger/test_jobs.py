@@ -218,9 +218,21 @@ def test_old_jobs_are_forgotten_with_their_pictures(place: Place, ledger: Ledger
     assert place.run("SELECT count(*) FROM drawn") == [(1,)]
 
 
+def test_the_pictures_of_unfinished_jobs_are_pinned(ledger: Ledger) -> None:
+    done, running = accepted(ledger, dataclasses.replace(RICH, image="d" * 64)), accepted(ledger, RICH)
+    for job in (done, running):
+        ledger.begin(job.id)
+    ledger.add(done.id, 1, picture(1))
+    ledger.add(running.id, 1, picture(0))
+    ledger.end(done.id, 1, State.DONE)
+    assert ledger.pinned() == {"a" * 64, "b" * 64, picture(0).digest}
+
+
 def test_what_is_no_json_is_refused_before_it_is_written(ledger: Ledger) -> None:
     with pytest.raises(InputError, match="cannot be written down"):
         ledger.accept(dataclasses.replace(PLAIN, knobs={"guidance": float("nan")}), key=None, deadline=LATE)
+    with pytest.raises(InputError, match="cannot be written down"):
+        ledger.accept(dataclasses.replace(PLAIN, knobs={"guidance": object()}), key=None, deadline=LATE)
     with pytest.raises(InputError, match="no number"):
         ledger.accept(PLAIN, key=None, deadline=float("nan"))
     assert ledger.unfinished() == []

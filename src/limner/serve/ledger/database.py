@@ -164,7 +164,7 @@ class Database:
             raise Unavailable(f"{self._place.name}: {_said(error)}") from error
         except (PoolTimeout, OSError) as error:
             self._doubtful = True
-            raise Unavailable(f"{self._place.name}: {error}") from error
+            raise Unavailable(f"{self._place.name}: {_said(error)}") from error
         except Unavailable:
             self._doubtful = True
             raise
@@ -191,10 +191,12 @@ def _refusing(name: str) -> Iterator[None]:
     try:
         yield
     except (Unavailable, DBAPIError, OSError) as error:
-        said = str(error.strerror if isinstance(error, OSError) else error).splitlines()[0].removeprefix(f"{name}: ")
+        said = _said(error).removeprefix(f"{name}: ")
         raise InputError(f"{name} cannot be used as a ledger: {said}; put that right, or name another") from None
 
 
-def _said(error: DBAPIError) -> str:
-    """The database's own words, without the statement, which has what people asked for."""
-    return (str(error.orig).splitlines() or [type(error.orig).__name__])[0]
+def _said(error: Exception) -> str:
+    """One line. A database's own words come without the statement, which has what people asked for."""
+    told = error.orig if isinstance(error, DBAPIError) else error
+    said = told.strerror if isinstance(told, OSError) else None
+    return (said or str(told) or type(told).__name__).splitlines()[0]

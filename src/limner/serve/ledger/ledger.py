@@ -63,10 +63,11 @@ class Ledger:
 
         `deadline` is when it is too late to begin, in seconds since 1970. `idempotency` is an Idempotency-Key and a
         digest of the request's body: for 24 hours the same of the same API key are the same job. Reused where the body
-        is another; InputError where the order cannot be written as JSON.
+        is another; InputError where the order cannot be written as JSON and read again.
         """
         check(not math.isnan(deadline), "the deadline is no number")
         text = rows.written("order", order)
+        order = rows.order(text)  # as it will be read: what cannot be is not accepted
         with self._database.writing() as connection:
             now = self._clock()
             if idempotency and (earlier := repeats.find(connection, key, idempotency, now)):
@@ -170,6 +171,10 @@ class Ledger:
         with self._database.reading() as connection:
             return _unfinished(connection)
 
+    def pinned(self) -> set[str]:
+        """The pictures that unfinished jobs need, or have drawn: none of them may be deleted."""
+        return {digest for job in self.unfinished() for digest in _pictures(job) if digest is not None}
+
     def get(self, job_id: str) -> Job | None:
         with self._database.reading() as connection:
             return rows.one(connection, job_id)
@@ -194,6 +199,10 @@ class Ledger:
             repeats.forget(connection, self._clock())
             done = delete(jobs).where(jobs.c.finished < older_than, jobs.c.number.not_in(select(repeated.c.job)))
             return connection.execute(done).rowcount
+
+
+def _pictures(job: Job) -> list[str | None]:
+    return [job.order.image, job.order.mask, *(one.digest for one in job.drawn)]
 
 
 def _insert(connection: Connection, job: Job, order: str) -> int:

@@ -23,7 +23,7 @@ class Postgresql:
     """The database at `url`; `patience` is how many seconds one transaction waits for another."""
 
     def __init__(self, url: URL, patience: float, connections: int) -> None:
-        self.name = url.render_as_string(hide_password=True)
+        self.name = url.difference_update_query(["password"]).render_as_string(hide_password=True)
         reach = {"connect_timeout": str(REACH), "tcp_user_timeout": str(1000 * HANG), **url.query}
         try:
             self.engine = create_engine(

@@ -41,10 +41,14 @@ def written(what: str, value: Any) -> str:
         raise InputError(f"the {what} cannot be written down: {error}") from None
 
 
+def order(text: str) -> Order:
+    return parse(Order, json.loads(text), "order")
+
+
 def _job(rows: list[Row[Any]]) -> Job:
     first = rows[0]
     return Job(
-        id=first.id, order=parse(Order, json.loads(first.order), f"job {first.id}"), key=first.key,
+        id=first.id, order=order(first.order), key=first.key,
         state=State(first.state), fence=first.fence, accepted=first.accepted, deadline=first.deadline,
         finished=first.finished, error=first.error,
         drawn=tuple(

@@ -105,6 +105,7 @@ class Sqlite:
             uri=True, timeout=self._patience, isolation_level=None, check_same_thread=False,
         )  # fmt: skip
         connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA secure_delete = ON")  # what is forgotten is not to be found in the file
         connection.execute("PRAGMA synchronous = FULL")  # in WAL less would sync at checkpoints only
         return connection
 

@@ -54,7 +54,7 @@ class KeyColumns(TypedColumns):
     lag: Named[float] = Column(default=0.0)
     seen: Named[float] = Column(default=0.0)
     day: Named[int] = Column(default=0)
-    spent: Named[int] = Column(default=0)
+    spent: Named[int] = Column(NUMBER, default=0)
 
 
 class JobColumns(TypedColumns):

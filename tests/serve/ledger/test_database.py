@@ -21,6 +21,7 @@ from tests.serve.ledger.places import InSqlite, Place
 from limner.core import InputError
 from limner.serve.ledger import Keys, Ledger, Unavailable, database
 from limner.serve.ledger.postgresql import Postgresql
+from limner.serve.ledger.sqlite import Sqlite
 from limner.serve.orders import State
 
 
@@ -192,6 +193,21 @@ def test_a_ledger_that_is_gone_is_used_again_when_it_is_back(place: Place) -> No
         assert [job.id for job in ledger.unfinished()] == [before.id, after.id]
         with pytest.raises(InputError, match="in use"):  # the lock is there again, too
             Ledger.open(place.url)
+
+
+def test_nobody_is_told_of_a_fault_that_was_over_before(place: Place) -> None:
+    with closing(Ledger.open(place.url)) as ledger:
+        before = accepted(ledger)
+        with place.gone():
+            pass
+        assert ledger.get(before.id) == before
+        accepted(ledger)
+
+
+def test_a_file_that_is_missed_is_not_made_anew(tmp_path: Path) -> None:
+    with pytest.raises(OperationalError):
+        Sqlite(tmp_path / "missed", 0.1, 1).engine.connect()
+    assert not (tmp_path / "missed").exists()
 
 
 def test_a_read_only_ledger_is_written_again_when_that_is_over(place: Place) -> None:

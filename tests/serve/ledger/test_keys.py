@@ -110,10 +110,14 @@ def test_a_key_without_limits_may_ask_for_anything(keys: Keys) -> None:
         keys.spend(key.id, 0, START)
 
 
-def test_who_asks_at_once_does_not_get_more(keys: Keys) -> None:
-    key, _ = keys.add("one", rate_per_minute=50, quota_per_day=20)
+def test_who_asks_at_once_does_not_get_more(place: Place) -> None:
+    """Through one server's connections, or those of several."""
+    several = [Keys.open(place.url) for _ in range(4)]
+    key, _ = several[0].add("one", rate_per_minute=50, quota_per_day=20)
     with ThreadPoolExecutor(8) as threads:
-        answers = list(threads.map(lambda _: keys.spend(key.id, 1, START), range(64)))
+        answers = list(threads.map(lambda number: several[number % 4].spend(key.id, 1, START), range(64)))
+    for keys in several:
+        keys.close()
     assert sum(one.allowed for one in answers) == 20
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -43,9 +44,16 @@ def test_tables_are_made_once(place: Place) -> None:
     assert place.run("SELECT count(*), min(version) FROM limner_ledger") == [(1, 1)]
 
 
-def test_who_opens_a_new_place_at_once_opens_one(place: Place) -> None:
+def test_who_opens_a_new_place_at_once_opens_one(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "PATIENCE", 10.0)
+    ready = threading.Barrier(8)
+
+    def open_one(_: int) -> Keys:
+        ready.wait()
+        return Keys.open(place.url)
+
     with ThreadPoolExecutor(8) as threads:
-        opened = list(threads.map(lambda _: Keys.open(place.url), range(8)))
+        opened = list(threads.map(open_one, range(8)))
     opened[0].add("one")
     assert [len(keys.all()) for keys in opened] == [1] * 8
     for keys in opened:
@@ -173,8 +181,9 @@ def test_a_server_that_lost_its_lock_to_another_writes_nothing_more(place: Place
 def test_a_closed_ledger_writes_nothing(place: Place) -> None:
     ledger = Ledger.open(place.url)
     ledger.close()
-    with pytest.raises(Unavailable, match="closed"):
-        accepted(ledger)
+    for ask in (lambda: accepted(ledger), ledger.unfinished):
+        with pytest.raises(Unavailable, match="closed"):
+            ask()
 
 
 # ---------------------------------------------------------------------------------------------------

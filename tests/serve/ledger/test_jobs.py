@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +38,7 @@ def known(ledger: Ledger, job: Job) -> Job:
 
 
 def test_an_order_is_read_as_it_was_given(ledger: Ledger) -> None:
+    assert known(ledger, endless := accepted(ledger, deadline=math.inf)) == endless
     for order in (PLAIN, RICH):
         job = accepted(ledger, order)
         assert known(ledger, job) == job
@@ -129,8 +131,23 @@ def test_a_cancelled_job_is_given_out_and_written_to_no_more(ledger: Ledger) -> 
     assert not ledger.end(running.id, 1, State.DONE)
     assert known(ledger, running).finished == START
     assert ledger.unfinished() == []
+
+
+STRANGE = ["", "\0", "\ud800", "' OR 1=1 --", "%", "0" * 32, "٠" * 32, "A" * 10**6]
+
+
+@pytest.mark.parametrize("job_id", STRANGE, ids=range(len(STRANGE)))
+def test_a_job_that_is_not_known_is_nobodys(ledger: Ledger, job_id: str) -> None:
+    job = accepted(ledger)
+    assert ledger.get(job_id) is None
+    assert ledger.begin(job_id) is None
+    assert ledger.of_key(None, 10, job_id) == []
+    assert not ledger.add(job_id, 1, picture())
+    assert not ledger.end(job_id, 1, State.DONE)
+    assert not ledger.requeue(job_id, 1)
     with pytest.raises(KeyError):
-        ledger.cancel("no such job")
+        ledger.cancel(job_id)
+    assert ledger.unfinished() == [job]
 
 
 def test_a_job_whose_worker_dies_again_has_failed(ledger: Ledger) -> None:

@@ -95,6 +95,7 @@ class Database:
     def reading(self) -> Iterator[Connection]:
         """For one query, which sees all of what was written before."""
         with self._faults():
+            self._still_open()
             self._place.check()
             with self._place.engine.connect().execution_options(reading=True) as connection:
                 yield connection
@@ -127,11 +128,14 @@ class Database:
         if not self._writers.acquire(timeout=PATIENCE):
             raise Unavailable(f"{self._place.name} has not answered for {PATIENCE:.0f} seconds")
         try:
-            if self._closed:
-                raise Unavailable(f"{self._place.name} was closed")
+            self._still_open()
             yield
         finally:
             self._writers.release()
+
+    def _still_open(self) -> None:
+        if self._closed:
+            raise Unavailable(f"{self._place.name} was closed")
 
     def _mend(self) -> None:
         if self._doubtful:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -73,7 +72,7 @@ class Ledger:
             if idempotency and (earlier := repeats.find(connection, key, idempotency, now)):
                 return earlier, False
             job = Job(
-                id=secrets.token_hex(16), order=order, key=key, state=State.QUEUED, fence=0, accepted=now,
+                id=rows.new_id(), order=order, key=key, state=State.QUEUED, fence=0, accepted=now,
                 deadline=deadline,
             )  # fmt: skip
             number = _insert(connection, job, text)
@@ -84,10 +83,10 @@ class Ledger:
     def begin(self, job_id: str) -> int | None:
         """Give a queued job out to be drawn: the fence of who draws it. None if it is not queued, or is too late."""
         with self._database.writing() as connection:
-            _expire(connection, self._clock(), jobs.c.id == job_id)
+            _expire(connection, self._clock(), rows.called(job_id))
             return connection.scalar(
                 update(jobs)
-                .where(jobs.c.id == job_id, jobs.c.state == State.QUEUED)
+                .where(rows.called(job_id), jobs.c.state == State.QUEUED)
                 .values(state=State.RUNNING, fence=jobs.c.fence + 1, attempts=jobs.c.attempts + 1)
                 .returning(jobs.c.fence)
             )
@@ -121,14 +120,14 @@ class Ledger:
         check(state.over, f"a job that is {state} has not ended")
         with self._database.writing() as connection:
             _finish(connection, _held(job_id, fence), self._clock(), state, error)
-            row = connection.execute(select(jobs.c.state, jobs.c.fence).where(jobs.c.id == job_id)).one_or_none()
+            row = connection.execute(select(jobs.c.state, jobs.c.fence).where(rows.called(job_id))).one_or_none()
         return row is not None and (row.state, row.fence) == (state, fence)
 
     def cancel(self, job_id: str) -> State:
         """What the job is now: cancelled, unless it was over already. KeyError if there is none."""
         with self._database.writing() as connection:
-            _finish(connection, (jobs.c.id == job_id, jobs.c.state.in_(OPEN)), self._clock(), State.CANCELLED)
-            state = connection.scalar(select(jobs.c.state).where(jobs.c.id == job_id))
+            _finish(connection, (rows.called(job_id), jobs.c.state.in_(OPEN)), self._clock(), State.CANCELLED)
+            state = connection.scalar(select(jobs.c.state).where(rows.called(job_id)))
         if state is None:
             raise KeyError(job_id)
         return State(state)
@@ -188,7 +187,7 @@ class Ledger:
         """The newest `limit` jobs of a key, newest first; for the next page, of those before the job `before`."""
         chosen = select(jobs).where(jobs.c.key == key).order_by(jobs.c.number.desc()).limit(limit)
         if before is not None:
-            number = select(jobs.c.number).where(jobs.c.id == before).scalar_subquery()
+            number = select(jobs.c.number).where(rows.called(before)).scalar_subquery()
             chosen = chosen.where(jobs.c.number < number)
         with self._database.reading() as connection:
             return rows.read(connection, chosen)[::-1]
@@ -220,7 +219,7 @@ def _insert(connection: Connection, job: Job, order: str) -> int:
 
 def _held(job_id: str, fence: int) -> tuple[Any, ...]:
     """That the job is being drawn by who has this fence: nothing else may be written of it."""
-    return jobs.c.id == job_id, jobs.c.state == State.RUNNING, jobs.c.fence == fence
+    return rows.called(job_id), jobs.c.state == State.RUNNING, jobs.c.fence == fence
 
 
 def _finish(

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
+import secrets
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, false, select
 
 from limner.core import InputError, parse, unparse
 from limner.serve.ledger.tables import drawn, jobs
 from limner.serve.orders import Drawn, Job, Order, State
+
+ID = re.compile(r"[0-9a-f]{32}")
+
+
+def new_id() -> str:
+    return secrets.token_hex(16)
 
 
 def read(connection: Connection, chosen: Select[Any]) -> list[Job]:
@@ -29,8 +37,13 @@ def read(connection: Connection, chosen: Select[Any]) -> list[Job]:
 
 
 def one(connection: Connection, job_id: str) -> Job | None:
-    found = read(connection, select(jobs).where(jobs.c.id == job_id))
+    found = read(connection, select(jobs).where(called(job_id)))
     return found[0] if found else None
+
+
+def called(job_id: str) -> ColumnElement[bool]:
+    """The job of this id, which comes from outside: the databases refuse some characters, so they are not asked."""
+    return jobs.c.id == job_id if ID.fullmatch(job_id) else false()
 
 
 def written(what: str, value: Any) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import sqlite3
 import threading
+import time
 from pathlib import Path
 
 from sqlalchemy import Connection, QueuePool, create_engine, event
@@ -20,6 +22,7 @@ PASSING = {  # faults of the machine, which may be over the next time
     sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_NOMEM,
 }  # fmt: skip
+BUSY = "busy"
 
 
 class Sqlite:
@@ -48,14 +51,11 @@ class Sqlite:
 
     def settle(self) -> None:
         """Once the file is known to be ours. InputError where it cannot be kept safely."""
-        connection = self.engine.raw_connection()
-        try:
-            cursor = connection.cursor()
-            cursor.execute("PRAGMA journal_mode = WAL")
-            [mode] = cursor.fetchone() or ("none",)
-            cursor.close()
-        finally:
-            connection.close()
+        until = time.monotonic() + self._patience
+        while (mode := self._log_ahead()) == BUSY:
+            if time.monotonic() > until:
+                raise Unavailable(f"{self.name}: database is locked")
+            time.sleep(0.01)
         if mode != "wal":
             raise InputError(f"{self.name} can have no write-ahead log where it is; put it on a disk of this machine")
 
@@ -91,6 +91,17 @@ class Sqlite:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    def _log_ahead(self) -> str:
+        """The mode that the file is in now. BUSY: before it changes that, SQLite waits for nobody."""
+        try:
+            with contextlib.closing(self._connect()) as connection:
+                [mode] = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+                return str(mode)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+                return BUSY
+            raise Unavailable(f"{self.name}: {error}") from error
 
     def _identity(self) -> tuple[int, int]:
         try:

@@ -21,7 +21,7 @@ from sqlalchemy import event
 
 from limner.serve.ledger import Ledger
 
-BINARIES = Path("/usr/lib/postgresql/15/bin")
+HOMES = Path("/usr/lib/postgresql")  # where Debian has its versions, which are on nobody's path
 OPTIONS = "-c fsync=off -c full_page_writes=off -c listen_addresses='' -c unix_socket_directories={folder}"
 numbers = itertools.count(1)
 
@@ -132,6 +132,7 @@ class Cluster:
     """A PostgreSQL server, at a socket in a temporary folder."""
 
     folder: Path
+    binaries: Path
     user: str
 
     @property
@@ -146,7 +147,7 @@ class Cluster:
         self.run("pg_ctl", "stop", "-w", "-m", "immediate", "-D", str(self.folder / "data"))
 
     def run(self, program: str, *arguments: str) -> None:
-        command = [str(BINARIES / program), *arguments]
+        command = [str(self.binaries / program), *arguments]
         if os.geteuid() == 0:  # PostgreSQL does not run as root
             command = ["runuser", "-u", self.user, "--", *command]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, cwd=self.folder)
@@ -155,11 +156,12 @@ class Cluster:
 @contextmanager
 def cluster() -> Iterator[Cluster]:
     """Skips the test where PostgreSQL is not installed."""
-    if not (BINARIES / "initdb").exists():
-        pytest.skip(f"no PostgreSQL 15 in {BINARIES}")
+    binaries = _binaries()
+    if binaries is None:
+        pytest.skip(f"no PostgreSQL server is installed: there is no initdb on the path or in {HOMES}")
     folder = Path(tempfile.mkdtemp(prefix="limner-pg-", dir="/tmp"))  # a socket's path is short
     try:
-        found = Cluster(folder, _user(folder))
+        found = Cluster(folder, binaries, _user(folder))
         found.run("initdb", "-D", str(folder / "data"), "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C")
         found.start()
         try:
@@ -168,6 +170,14 @@ def cluster() -> Iterator[Cluster]:
             found.stop()
     finally:
         shutil.rmtree(folder)
+
+
+def _binaries() -> Path | None:
+    """Of the newest version."""
+    found = sorted(HOMES.glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
+    on_path = shutil.which("initdb")
+    newest = Path(on_path).resolve() if on_path else found[-1] if found else None
+    return newest.parent if newest else None
 
 
 def _user(folder: Path) -> str:

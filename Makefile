@@ -1,5 +1,6 @@
 # make draw PROMPT="a red balloon over a meadow"   install what drawing needs, and draw
 # make test                                        install what the tests need, and run them
+# make stress                                      kill what keeps books and pictures, over and over
 # make check                                       style, types, layers
 # make oracles                                     ours against other programs, at full size too: gigabytes and minutes
 #
@@ -11,13 +12,16 @@ PROMPT ?= a stop sign is flying in blue skies
 ARGS ?=
 export PROMPT
 
-.PHONY: draw test check oracles clean
+.PHONY: draw test stress check oracles clean
 
 draw: .venv/for-draw
 	@$(BIN)/limner draw $(ARGS) -- "$$PROMPT"
 
 test: .venv/for-test
 	$(BIN)/python -m pytest $(ARGS)
+
+stress: .venv/for-test
+	LIMNER_KILLS=50 $(BIN)/python -m pytest tests/serve/ledger/test_kills.py tests/serve/test_pictures.py -k killed $(ARGS)
 
 check: .venv/for-check
 	$(BIN)/ruff check .

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageDraw
 from torch import Generator, Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from limner.data.scenes.source import Scenes
 from limner.evaluate.extractors.random_network import RandomNetwork
@@ -80,7 +81,7 @@ def unasked(batch: int) -> Tensor:
 def trained(noise: Noise, images: int) -> UNet:
     torch.manual_seed(0)
     network, schedule, generator = UNet(NETWORK), NoiseSchedule(noise.schedule), Generator().manual_seed(0)
-    average = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99))
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.99))
     optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=0.0)
     rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=-(-images // BATCH), pct_start=0.05)
     for x0 in batches(images):

@@ -215,8 +215,15 @@ class StableDiffusion(Family):
         "base": Config(
             image_size=64,
             unet=UNetConfig(
-                channels_in=16, channels_out=16, widths=(96, 160), blocks=1, depths=(1, 1), heads=(4, 4), context=128,
-                linear=True, groups=8,
+                channels_in=16,
+                channels_out=16,
+                widths=(96, 160),
+                blocks=1,
+                depths=(1, 1),
+                heads=(4, 4),
+                context=128,
+                linear=True,
+                groups=8,
             ),
             vae=VAEConfig(channels=16, widths=(16, 32, 64, 64), blocks=1, groups=8, scale="measured"),
             text=ConditionerConfig((TowerConfig(ClipTextConfig(width=128, depth=3, heads=4, hidden=512, length=32)),)),

@@ -55,13 +55,15 @@ class Order:
 class State(StrEnum):
     """A job is queued, then running, and then one of the others for good.
 
-    `expired`: its time had passed before it was begun. `failed` has an error, which may be shown to who asked.
+    `expired`: its time had passed before it was begun. `refused`: the model cannot draw what was asked for. `failed`:
+    we are at fault. Both of these have an error, which may be shown to who asked.
     """
 
     QUEUED = "queued"
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
+    REFUSED = "refused"
     CANCELLED = "cancelled"
     EXPIRED = "expired"
 

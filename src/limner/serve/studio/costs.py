@@ -1,4 +1,4 @@
-"""What an order asks of a worker, as far as can be told before it is drawn: for fair shares, and for how long to wait."""
+"""What an order asks of a worker, as far as can be told beforehand: for fair shares, and for how long to wait."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ STEPS, SIDE = 20, 512  # of a model that was never loaded
 
 
 def pixels(order: Order, ready: Ready | None) -> int:
-    """The most that one of its pictures takes up at once. An image whose size the order does not name counts as usual."""
+    """The most that one of its pictures takes up at once. An image of a size that the order does not name is usual."""
     side = ready.own if ready is not None else SIDE
     area = math.prod(order.size or (side, side))
     return max(1, round(area * order.upscale**2))

@@ -18,18 +18,29 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from limner.core import InputError
 from limner.pipeline import find_model
+from limner.serve.faults import Closed
 from limner.serve.orders import Job, State
 from limner.serve.studio import costs
 from limner.serve.studio.events import Event, Listener, Over, Preview, Progress
 from limner.serve.studio.hand import Hand
 from limner.serve.studio.keeper import Keeper
 from limner.serve.studio.messages import (
-    Advanced, At, Cancel, Done, Draw, Failed, FromWorker, Gone, Load, Ready, Seen, Unable,
+    Advanced,
+    At,
+    Cancel,
+    Done,
+    Draw,
+    Failed,
+    FromWorker,
+    Gone,
+    Load,
+    Ready,
+    Seen,
+    Unable,
 )  # fmt: skip
 from limner.serve.studio.queue import Entry, Queue
 
@@ -43,22 +54,18 @@ BASE = 400 << 20  # bytes of a process before its weights, as a first guess
 log = logging.getLogger(__name__)
 
 
-class Closed(Exception):
-    """The studio takes no more: it is about to stop."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """`waiting`: pictures in the queue. `memory`: bytes of all workers; a single one may always be there. `held`: how
     many times what it draws at once a worker is given to choose from. `attempts`: workers that may die of a job.
     `falls`: workers of a model that may die in a row, before what waits for it fails; between two of them passes
     `backoff`, twice as long each time, up to `longest`. `silence`: seconds in which a worker that has work says
-    nothing, and is taken for dead. `patience`: seconds that pictures wait for memory before a busy worker must leave."""
+    nothing, and is taken for dead. `patience`: seconds that pictures wait for memory before a busy worker leaves."""
 
     waiting: int = 256
     memory: int = 8 << 30
     held: float = 4.0
-    attempts: int = 3
+    attempts: int = 2
     falls: int = 5
     backoff: float = 0.5
     longest: float = 30.0
@@ -130,8 +137,10 @@ class Studio:
     """`async with Studio(keeper) as studio`: it draws as long as it is open, and leaves no process behind."""
 
     def __init__(self, keeper: Keeper, *, limits: Limits | None = None, command: Sequence[str] = COMMAND,
-                 load: Callable[[str], Load] = lambda model: Load(model=model)) -> None:  # fmt: skip
+                 load: Callable[[str], Load] = lambda model: Load(model=model),
+                 resident: Sequence[str] = ()) -> None:  # fmt: skip
         self._keeper, self._limits, self._command, self._load = keeper, limits or Limits(), command, load
+        self._resident = resident  # models that have a worker before anybody asks for them
         self._queue = Queue(self._limits.waiting)
         self._commissions: dict[str, Commission] = {}
         self._over: OrderedDict[str, Over] = OrderedDict()
@@ -155,26 +164,27 @@ class Studio:
     # -- what others ask -----------------------------------------------------------------------------
 
     async def submit(self, job: Job, *, image: bytes | None = None, mask: bytes | None = None) -> None:
-        """Draw what is missing of the job, over these PNG files where its order names any. Full where there is no
-        room for its pictures, Closed where the studio is about to stop."""
-        if self._draining:
-            raise Closed("this studio takes no more jobs: it is about to stop")
+        """Draw what is missing of the job, over these PNG files where its order names any. It has been accepted, so
+        that it finds room whatever `check` says; a studio that is about to stop puts it down at once."""
         assert job.id not in self._commissions, f"job {job.id} is here already"
         left = set(range(job.order.count)) - {one.index for one in job.drawn}
         files = tuple(file for file in (image, mask) if file is not None)
         named = sum(one is not None for one in (job.order.image, job.order.mask))
         assert len(files) == named, f"{len(files)} files came with an order that names {named}"
-        self._queue.put([self._entry(job, index) for index in sorted(left)])
+        commission = self._commissions[job.id] = Commission(job, files, left)
         self._over.pop(job.id, None)
-        self._commissions[job.id] = Commission(job, files, left)
+        if self._draining:
+            self._put_down(commission)
+            return
+        self._queue.put([self._entry(job, index) for index in sorted(left)])
         self._wake.set()
         if not left:
-            await self._end(self._commissions[job.id], State.DONE)
+            await self._end(commission, State.DONE)
 
     def check(self, count: int) -> None:
-        """As `submit` would, before anything is written down: Full or Closed."""
+        """Before so many pictures are accepted: Full where there is no room, Closed where it is about to stop."""
         if self._draining:
-            raise Closed("this studio takes no more jobs: it is about to stop")
+            raise Closed
         self._queue.check(count)
 
     def events(self, job: str) -> Listener:
@@ -226,9 +236,7 @@ class Studio:
             await self._serving  # not cancelled, lest a process that is being started is forgotten
         await asyncio.gather(*(hand.dismiss(GRACE) for hand in list(self._hands.values())))
         await asyncio.gather(*self._tasks)
-        for commission in list(self._commissions.values()):
-            if commission.fence is not None:
-                await self._safely(self._keeper.lost(commission.job, commission.fence))
+        for commission in list(self._commissions.values()):  # what was begun is begun anew by the next server
             self._put_down(commission)
 
     # -- the round -----------------------------------------------------------------------------------
@@ -249,13 +257,17 @@ class Studio:
         for hand in self._hands.values():
             hand.leaving = False
             self._check_alive(hand)
-        for model, _ in sorted(self._queue.models().items(), key=lambda one: one[1]):
+        waiting = self._queue.models()
+        for model, since in sorted(waiting.items(), key=lambda one: one[1]):
             if self._stopping:
                 return
             if model in self._hands:
                 await self._feed(self._hands[model])
             else:
-                await self._hire(model)
+                await self._hire(model, since)
+        for model in self._resident:
+            if not (waiting or self._stopping or model in self._hands):
+                await self._hire(model, time.time())
 
     def _check_alive(self, hand: Hand) -> None:
         busy = hand.ready is None or hand.tasks
@@ -312,19 +324,18 @@ class Studio:
 
     # -- hiring --------------------------------------------------------------------------------------
 
-    async def _hire(self, model: str) -> None:
+    async def _hire(self, model: str, since: float) -> None:
         record = self._records.setdefault(model, Record())
         if time.monotonic() < record.pause:
             return
         try:
-            expected = record.memory or _guess(find_model(model))
+            expected = record.memory or self._guess(model)
         except InputError as error:
-            await self._fail_waiting(model, str(error))
+            await self._refuse_waiting(model, str(error))
             return
-        since = self._queue.models().get(model)
-        if since is None or not self._make_room(expected, since=since):
+        if not self._make_room(expected, since=since):
             return
-        hand = await Hand.hire(self._command, self._load(model))
+        hand = await Hand.hire(model, self._command, self._load(model))
         self._hands[model] = hand
         self._go(self._attend(hand))
 
@@ -350,8 +361,14 @@ class Studio:
             return hand.memory
         record = self._records[hand.model]
         with contextlib.suppress(InputError):
-            return record.memory or _guess(find_model(hand.model))
+            return record.memory or self._guess(hand.model)
         return record.memory
+
+    def _guess(self, model: str) -> int:
+        """What a worker with this model may hold: its files and half as much again, and the program."""
+        path = find_model(self._load(model).model)
+        files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
+        return BASE + sum(one.stat().st_size for one in files) * 3 // 2
 
     # -- listening to a worker -----------------------------------------------------------------------
 
@@ -396,7 +413,7 @@ class Studio:
             log.error("the worker for %s could not load it: error %s", hand.model, error)
             return
         hand.refused = True
-        await self._fail_waiting(hand.model, error)
+        await self._refuse_waiting(hand.model, error)
 
     def _advanced(self, hand: Hand, step: Advanced) -> None:
         hand.memory = self._records[hand.model].memory = step.memory
@@ -415,9 +432,7 @@ class Studio:
 
     def _seen(self, entry: Entry | None, seen: Seen, pixels: bytes) -> None:
         if (commission := self._wanted(entry)) is not None and entry is not None:
-            commission.tell(
-                Preview(index=entry.index, step=seen.step, steps=seen.steps, pixels=pixels, size=seen.size)
-            )
+            commission.tell(Preview(index=entry.index, step=seen.step, steps=seen.steps, pixels=pixels, size=seen.size))
 
     async def _done(self, entry: Entry | None, model: str, done: Done, pixels: bytes) -> None:
         self._records[model].row = 0
@@ -445,7 +460,7 @@ class Studio:
     async def _failed(self, entry: Entry | None, error: str, fault: bool) -> None:
         if (commission := self._wanted(entry)) is not None:
             line = f"it could not be drawn (error {error})" if fault else error
-            await self._end(commission, State.FAILED, line)
+            await self._end(commission, State.FAILED if fault else State.REFUSED, line)
 
     def _wanted(self, entry: Entry | None) -> Commission | None:
         commission = None if entry is None else self._commissions.get(entry.job)
@@ -474,7 +489,8 @@ class Studio:
         code = hand.process.returncode
         log.error("the worker for %s died (%s), %d in a row; the next in %.1f s", hand.model, code, record.row, pause)
         if record.row >= limits.falls:
-            await self._fail_waiting(hand.model, f"the processes that draw with {hand.model} die: try again later")
+            line = f"what draws with {hand.model} breaks off again and again: try again later"
+            await self._end_waiting(hand.model, State.FAILED, line)
 
     async def _lost(self, commission: Commission, entries: list[Entry]) -> None:
         assert commission.fence is not None
@@ -487,17 +503,21 @@ class Studio:
         if not again or commission.attempts >= self._limits.attempts or row >= self._limits.falls:
             commission.fence = fence
             times = "once" if commission.attempts == 1 else f"{commission.attempts} times"
-            await self._end(commission, State.FAILED, f"the process that drew it died, {times}: try again later")
+            await self._end(commission, State.FAILED, f"what drew it broke off, {times}: try again later")
             return
         for entry in reversed(entries):
             self._queue.put_back(entry)
 
     # -- ends of jobs --------------------------------------------------------------------------------
 
-    async def _fail_waiting(self, model: str, error: str) -> None:
+    async def _refuse_waiting(self, model: str, error: str) -> None:
+        log.error("%s cannot be loaded: %s", model, error)  # which may name a folder, and is for us
+        await self._end_waiting(model, State.FAILED, f"{model} cannot be loaded now")
+
+    async def _end_waiting(self, model: str, state: State, error: str) -> None:
         jobs = {entry.job for entry in self._queue if entry.model == model}
         for job in sorted(jobs):
-            await self._end(self._commissions[job], State.FAILED, error)
+            await self._end(self._commissions[job], state, error)
 
     async def _end(self, commission: Commission, state: State, error: str | None = None) -> None:
         """For good, told to the keeper first and then to who listens."""
@@ -564,12 +584,6 @@ def _logged(what: str) -> str:
     number = secrets.token_hex(4)
     log.exception("error %s: %s", number, what)
     return number
-
-
-def _guess(path: Path) -> int:
-    """What a worker with this model may hold: its files and half as much again, and the program."""
-    files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
-    return BASE + sum(one.stat().st_size for one in files) * 3 // 2
 
 
 def _working(hand: Hand) -> Working:

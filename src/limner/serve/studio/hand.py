@@ -27,12 +27,12 @@ class Hand:
         self.memory = self.together = self.steps = self.pictures = 0
 
     @staticmethod
-    async def hire(command: Sequence[str], load: Load) -> Hand:
+    async def hire(model: str, command: Sequence[str], load: Load) -> Hand:
         """A process that begins to load; what it logs goes where our own errors go."""
         pipe = asyncio.subprocess.PIPE
         # A session of its own: an interrupt at the terminal is ours to answer.
         process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, start_new_session=True)
-        hand = Hand(load.model, process)
+        hand = Hand(model, process)
         hand.say(load)
         return hand
 
@@ -89,7 +89,8 @@ class Hand:
     async def end(self) -> None:
         """No process is left, and none of its pipes."""
         self.kill()
-        assert self.process.stdin is not None and self.process.stdout is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.process.stdin.close()
         with contextlib.suppress(RuntimeError):  # somebody else reads it to its end
             while await self.process.stdout.read(CHUNK):

@@ -58,5 +58,3 @@ def _step(pipe: Pipeline, sketches: list[Sketch]) -> float:
     began = time.perf_counter()
     pipe.advance([one for one in undone if not one.done])
     return max(time.perf_counter() - began, 1e-9)
-
-

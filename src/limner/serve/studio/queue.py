@@ -1,9 +1,9 @@
 """Pictures that wait for a worker: bounded, fair between keys, and gone when their time has passed.
 
-Start-time fair queueing (Goyal, Vin and Cheng 1996): each key has a clock that goes on by the work of what it was given,
-and the next picture is of the key whose clock is furthest behind. A key that comes anew starts at the clock of what was
-given last, so that nobody saves up by staying away. What is cancelled while it waits has cost its key nothing. Work is
-steps times pixels.
+Start-time fair queueing (Goyal, Vin and Cheng 1996): each key has a clock that goes on by the work of what it was
+given, and the next picture is of the key whose clock is furthest behind. A key that comes anew starts at the clock of
+what was given last, so that nobody saves up by staying away. What is cancelled while it waits has cost its key nothing.
+Work is steps times pixels.
 """
 
 from __future__ import annotations
@@ -13,19 +13,13 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from limner.serve.faults import Full
+
 MOST_WAIT = 3600  # seconds that anybody is told to wait
 FIRST_WAIT = 5  # seconds, where nothing was drawn yet from which to tell
 HALF = 60.0  # seconds of drawing after which a measurement counts half
 
 Key = int | None
-
-
-class Full(Exception):
-    """There is no room for so many pictures now; `retry_after` is in how many whole seconds there should be."""
-
-    def __init__(self, waiting: int, retry_after: int) -> None:
-        super().__init__(f"{waiting} pictures are waiting, and there is no room for more: try again in {retry_after} s")
-        self.waiting, self.retry_after = waiting, retry_after
 
 
 @dataclass(slots=True)
@@ -69,7 +63,7 @@ class Line:
 
 
 class Queue:
-    """At most `most` pictures wait in it."""
+    """At most `most` pictures should wait in it."""
 
     def __init__(self, most: int) -> None:
         self.most, self.rate = most, Rate()
@@ -83,8 +77,7 @@ class Queue:
         return (entry for line in self._lines.values() for entry in line.entries)
 
     def put(self, entries: list[Entry]) -> None:
-        """All of them, or Full."""
-        self.check(len(entries))
+        """Whether there is room for them or not: see `check`."""
         for entry in entries:
             self._line(entry.key).entries.append(entry)
 
@@ -103,7 +96,7 @@ class Queue:
         return min(MOST_WAIT, max(1, math.ceil(places * mean / rate)))
 
     def put_back(self, entry: Entry) -> None:
-        """It was given out in vain: it comes first again among its key's, there is room for it, and it costs nothing."""
+        """It was given out in vain: it comes first again among its key's, and has cost nothing."""
         line = self._line(entry.key)
         line.entries.appendleft(entry)
         line.clock -= entry.work

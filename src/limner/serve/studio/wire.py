@@ -104,7 +104,9 @@ def _header(data: bytes) -> tuple[str, dict[str, Any], list[int]]:
         raise WireError(f"the header is not JSON: {error}") from None
     whole = isinstance(found, dict) and found.keys() == {"kind", "fields", "blobs"}
     _check(whole and isinstance(found["kind"], str), "the header names no kind, fields and blobs")
-    _check(isinstance(found["fields"], dict) and isinstance(found["blobs"], list), "fields or blobs are of another type")
+    _check(
+        isinstance(found["fields"], dict) and isinstance(found["blobs"], list), "fields or blobs are of another type"
+    )
     _check_sizes(found["blobs"])
     return found["kind"], found["fields"], found["blobs"]
 

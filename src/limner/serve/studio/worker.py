@@ -23,13 +23,23 @@ from limner.serve.studio import wire
 from limner.serve.studio.easel import Easel, Told, explained, memory
 from limner.serve.studio.measuring import room
 from limner.serve.studio.messages import (
-    Cancel, Draw, FromWorker, Gone, Load, Ready, Stop, ToWorker, Unable, framed, unframed,
-)  # fmt: skip
+    Cancel,
+    Draw,
+    FromWorker,
+    Gone,
+    Load,
+    Ready,
+    Stop,
+    ToWorker,
+    Unable,
+    framed,
+    unframed,
+)
 
 Inbox = queue.SimpleQueue[tuple[ToWorker, Sequence[bytes]]]
 
 
-class Leave(Exception):
+class Leave(Exception):  # noqa: N818
     """It was told to stop."""
 
 

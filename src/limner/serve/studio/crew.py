@@ -46,6 +46,7 @@ from limner.serve.studio.queue import Entry, Queue
 
 COMMAND = (sys.executable, "-m", "limner.serve.studio.worker")
 TICK = 0.25  # seconds between two looks at deadlines and silent workers, where nothing happens
+MOMENT = 0.02
 PAUSE = 1.0  # seconds without beginning anything, after a keeper that could not
 GRACE = 5.0  # seconds for a worker to leave by itself
 REMEMBERED = 1000  # jobs that are over, for who asks too late
@@ -152,7 +153,9 @@ class Studio:
         self._draining = self._stopping = False
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ends = math.inf  # when what is being drawn is given up
         self._serving: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Studio:
         self._serving = asyncio.create_task(self._serve())
@@ -222,14 +225,20 @@ class Studio:
         )  # fmt: skip
 
     async def drain(self, grace: float) -> None:
-        """Take no more, put down what was not begun, finish the rest within `grace` seconds, and end every worker."""
+        """Take no more, put down what was not begun, finish the rest within `grace` seconds, and end every worker.
+        Called again with less, it hurries."""
         self._draining = True
+        self._ends = min(self._ends, time.monotonic() + grace)
         for commission in list(self._commissions.values()):
             if commission.fence is None:
                 self._put_down(commission)
-        ends = time.monotonic() + grace
-        while self._commissions and time.monotonic() < ends:
-            await asyncio.sleep(min(0.02, grace))
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        while self._commissions and time.monotonic() < self._ends:
+            await asyncio.sleep(MOMENT)
         self._stopping = True
         self._wake.set()
         if self._serving is not None:

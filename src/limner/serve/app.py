@@ -1,0 +1,54 @@
+"""The service over HTTP: its dialects, its page and what is seen of it, behind one door."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+import limner
+from limner.serve import a1111, openai, seeing
+from limner.serve.door import Door, Shape
+from limner.serve.listening import Address
+from limner.serve.problems import problem
+from limner.serve.service import Service
+
+
+def application(service: Service, address: Address) -> FastAPI:
+    """It opens the service when it starts, and drains it when it stops."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with service:
+            yield
+
+    app = FastAPI(
+        title="Limner", version=limner.__version__, lifespan=lifespan, docs_url=None, redoc_url=None,
+        middleware=[
+            Middleware(TrustedHostMiddleware, allowed_hosts=list(address.hosts), www_redirect=False),
+            Middleware(Door, keys=service.ledger.keys, shape=shape_for),
+        ],
+    )  # fmt: skip
+    for part in (openai, a1111, seeing):
+        app.include_router(part.router(service))
+    for kind in (Exception, HTTPException, RequestValidationError):
+        app.add_exception_handler(kind, _answered)
+    return app
+
+
+def shape_for(path: str) -> Shape:
+    """In which words a problem is told to who asked for this path."""
+    return a1111.shape if path.startswith(a1111.PREFIX) else openai.shape
+
+
+def _answered(request: Request, error: Exception) -> JSONResponse:
+    found = problem(error)
+    body: dict[str, Any] = dict(shape_for(request.url.path)(found))
+    return JSONResponse(body, status_code=found.status, headers=found.headers)

@@ -1,0 +1,116 @@
+"""The door of the service: which requests come in at all, and with whose key.
+
+Names by which this machine was not opened, other pages in the same browser, and, once there is a key, whoever has none
+stay outside; liveness is told to anybody. What comes in has `request.state.key`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request, cookie_parser
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from limner.serve.ledger import Key, Keys
+from limner.serve.problems import Problem, problem
+
+COOKIE, LIVE = "limner-key", "/healthz/live"
+SAFE = ("GET", "HEAD", "OPTIONS")
+HEADERS = {
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+Shape = Callable[[Problem], Mapping[str, Any]]
+
+
+class Door:
+    """Middleware around everything. `shape` words a problem for whoever asked for a path."""
+
+    def __init__(self, app: ASGIApp, *, keys: Keys, shape: Callable[[str], Shape]) -> None:
+        self._app, self._keys, self._shape = app, keys, shape
+        self._any = False  # whether there was ever a key: then there is always one to be asked for
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        number = secrets.token_hex(8)
+
+        async def marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+                headers["X-Request-Id"] = number
+            await send(message)
+
+        state = scope.setdefault("state", {})
+        state["request_id"], state["key"] = number, None
+        try:
+            self._check_origin(Headers(scope=scope), scope["method"])
+            if scope["path"] != LIVE:
+                state["key"] = await self._key(Headers(scope=scope))
+        except Exception as error:
+            await self._refusal(scope["path"], problem(error))(scope, receive, marked)
+            return
+        await self._app(scope, receive, marked)
+
+    def _check_origin(self, headers: Headers, method: str) -> None:
+        if method in SAFE:
+            return
+        own = (f"http://{headers.get('host')}", f"https://{headers.get('host')}")
+        if headers.get("origin", own[0]) not in own:
+            raise _outside(403, "permission_error", "requests of other pages are not answered")
+        if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+            raise _outside(403, "permission_error", "requests of other sites are not answered")
+
+    async def _key(self, headers: Headers) -> Key | None:
+        """Whose request it is; None while there are no keys at all."""
+        if not self._any:
+            self._any = bool(await asyncio.to_thread(self._keys.all))
+        if not self._any:
+            return None
+        secret = _secret(headers)
+        found = None if secret is None else await asyncio.to_thread(self._keys.find, secret)
+        if found is None:
+            raise _outside(401, "authentication_error", "a key is needed: send Authorization: Bearer KEY")
+        return found
+
+    def _refusal(self, path: str, found: Problem) -> Response:
+        headers = dict(found.headers)
+        if found.status == 401:
+            headers["WWW-Authenticate"] = 'Bearer realm="limner"'
+        return JSONResponse(self._shape(path)(found), status_code=found.status, headers=headers)
+
+
+def key_of(request: Request) -> Key | None:
+    """With whose key a request came in."""
+    key: Key | None = request.state.key
+    return key
+
+
+def _outside(status: int, kind: str, message: str) -> Problem:
+    return Problem(status=status, kind=kind, code="invalid_api_key" if status == 401 else "forbidden", message=message)
+
+
+def _secret(headers: Headers) -> str | None:
+    """As OpenAI's clients send it, as A1111's do (any name, the key as password), or as our page keeps it."""
+    scheme, _, value = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return value.strip()
+    if scheme.lower() == "basic":
+        try:
+            return base64.b64decode(value, validate=True).decode().partition(":")[2]
+        except (binascii.Error, UnicodeDecodeError):
+            return None
+    return cookie_parser(headers.get("cookie", "")).get(COOKIE)

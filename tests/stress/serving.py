@@ -1,0 +1,133 @@
+"""`limner serve` as a process, to be loaded, killed and looked into."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+GENERATIONS = "/v1/images/generations"
+
+
+@dataclass
+class Serving:
+    """A server on one port, of which there may be several, one after another, on the same data."""
+
+    data: Path
+    models: Sequence[str]
+    options: Sequence[str] = ()
+    port: int = 0
+    process: subprocess.Popen[str] | None = field(default=None, init=False)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Until it listens."""
+        command = [sys.executable, "-m", "limner", "serve", *self.models, "--port", str(self.port), "--no-page"]
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1",
+                       "PYTHONPATH": os.pathsep.join(sys.path)}  # fmt: skip
+        with (self.data.parent / f"{self.data.name}.log").open("a") as log:
+            self.process = subprocess.Popen(
+                [*command, "--data", str(self.data), *self.options], stdout=subprocess.PIPE, stderr=log, text=True,
+                env=environment,
+            )  # fmt: skip
+        assert self.process.stdout
+        line = self.process.stdout.readline()
+        assert line.startswith("http://"), f"{line!r}; see {self.data}.log"
+        self.port = int(line.split()[0].rstrip("/").rpartition(":")[2])
+        self._until(lambda: self.answers("/healthz/live"))
+
+    def ready(self) -> None:
+        """Until it draws at once."""
+        self._until(lambda: self.answers("/healthz/ready"))
+
+    def answers(self, path: str) -> bool:
+        with contextlib.suppress(httpx.TransportError):
+            return httpx.get(self.url + path, timeout=10).status_code == 200
+        return False
+
+    def kill(self) -> None:
+        assert self.process
+        self.process.kill()
+        self.process.wait(30)
+
+    def stop(self, seconds: float = 60.0) -> int:
+        """Told to stop: its exit code."""
+        assert self.process
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(seconds)
+
+    def workers(self) -> list[int]:
+        """The processes that draw for it."""
+        assert self.process
+        return children(self.process.pid)
+
+    def memory(self) -> int:
+        """Bytes that it holds, without its workers."""
+        assert self.process
+        return resident(self.process.pid)
+
+    def handles(self) -> int:
+        assert self.process
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of all samples of this name and these labels."""
+        found = 0.0
+        for line in httpx.get(f"{self.url}/metrics", timeout=30).text.splitlines():
+            said, _, value = line.rpartition(" ")
+            kind, _, rest = said.partition("{")
+            if kind == name and all(f'{key}="{one}"' in rest for key, one in labels.items()):
+                found += float(value)
+        return found
+
+    @staticmethod
+    def _until(condition: Any, seconds: float = 90.0) -> None:
+        ends = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < ends, "it takes too long"
+            time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def serving(data: Path, models: Sequence[str], *options: str) -> Iterator[Serving]:
+    """One that is ready, and gone with all its workers at the end."""
+    found = Serving(data, models, options)
+    found.start()
+    try:
+        found.ready()
+        yield found
+    finally:
+        assert found.process
+        if found.process.poll() is None:
+            found.stop()
+        if found.process.stdout:
+            found.process.stdout.close()
+
+
+def children(pid: int) -> list[int]:
+    with contextlib.suppress(FileNotFoundError):
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
+def resident(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def request(seed: int, *, steps: int = 4, count: int = 1, **others: Any) -> dict[str, Any]:
+    return {
+        "prompt": f"a red square, number {seed}", "seed": seed, "num_inference_steps": steps, "n": count,
+        "response_format": "b64_json", **others,
+    }  # fmt: skip

@@ -39,8 +39,7 @@ def test_nothing_is_left_running_for_clients_that_went(tmp_path: Path, model: st
         states = [job.state for job in ledger.of_key(None, 10 * CLIENTS)]
     print(
         f"{CLIENTS} clients: {len(states)} jobs, {states.count(State.CANCELLED)} cancelled, {states.count(State.DONE)} "
-        f"done; {after - before:.0f} steps of pictures after the last one went, and then {later - after:.0f}; {handles} "
-        f"handles"
+        f"done; {after - before:.0f} steps after the last one went, and then {later - after:.0f}; {handles} handles"
     )
     assert later == after
     assert set(states) <= {State.CANCELLED, State.DONE}

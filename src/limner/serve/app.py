@@ -11,7 +11,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 import limner
 from limner.serve import a1111, openai, seeing
@@ -31,14 +30,11 @@ def application(service: Service, address: Address) -> FastAPI:
 
     app = FastAPI(
         title="Limner", version=limner.__version__, lifespan=lifespan, docs_url=None, redoc_url=None,
-        middleware=[
-            Middleware(TrustedHostMiddleware, allowed_hosts=list(address.hosts), www_redirect=False),
-            Middleware(Door, keys=service.ledger.keys, shape=shape_for),
-        ],
+        middleware=[Middleware(Door, keys=service.ledger.keys, hosts=address.hosts, shape=shape_for)],
     )  # fmt: skip
     for part in (openai, a1111, seeing):
         app.include_router(part.router(service))
-    for kind in (Exception, HTTPException, RequestValidationError):
+    for kind in (HTTPException, RequestValidationError):  # which have handlers already; the door has the rest
         app.add_exception_handler(kind, _answered)
     return app
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -34,36 +35,39 @@ Shape = Callable[[Problem], Mapping[str, Any]]
 
 
 class Door:
-    """Middleware around everything. `shape` words a problem for whoever asked for a path."""
+    """Middleware around everything, for requests to one of `hosts`. `shape` words a problem for whoever asked for a
+    path; whatever goes wrong inside is told here, and nothing of it but a number unless the request is at fault."""
 
-    def __init__(self, app: ASGIApp, *, keys: Keys, shape: Callable[[str], Shape]) -> None:
-        self._app, self._keys, self._shape = app, keys, shape
+    def __init__(self, app: ASGIApp, *, keys: Keys, hosts: Sequence[str], shape: Callable[[str], Shape]) -> None:
+        self._app, self._keys, self._hosts, self._shape = app, keys, frozenset(hosts), shape
         self._any = False  # whether there was ever a key: then there is always one to be asked for
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        number = secrets.token_hex(8)
-
-        async def marked(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers.setdefault(name, value)
-                headers["X-Request-Id"] = number
-            await send(message)
-
         state = scope.setdefault("state", {})
-        state["request_id"], state["key"] = number, None
+        state["request_id"], state["key"] = secrets.token_hex(8), None
+        answer = Answer(send, state["request_id"])
         try:
-            self._check_origin(Headers(scope=scope), scope["method"])
-            if scope["path"] != LIVE:
-                state["key"] = await self._key(Headers(scope=scope))
+            state["key"] = await self._let_in(Headers(scope=scope), scope["method"], scope["path"])
+            await self._app(scope, receive, answer)
         except Exception as error:
-            await self._refusal(scope["path"], problem(error))(scope, receive, marked)
-            return
-        await self._app(scope, receive, marked)
+            found = problem(error)
+            if answer.begun:  # too late for a status: the connection is broken, which the client sees
+                raise
+            await self._refusal(scope["path"], found)(scope, receive, answer)
+
+    async def _let_in(self, headers: Headers, method: str, path: str) -> Key | None:
+        self._check_host(headers)
+        self._check_origin(headers, method)
+        return None if path == LIVE else await self._key(headers)
+
+    def _check_host(self, headers: Headers) -> None:
+        """Another name may have been made to mean this machine by who owns it (DNS rebinding)."""
+        name = re.sub(r":[0-9]*$", "", headers.get("host", "")).lower()
+        if name not in self._hosts:
+            raise _outside(421, "permission_error", "this service does not go by that name")
 
     def _check_origin(self, headers: Headers, method: str) -> None:
         if method in SAFE:
@@ -91,6 +95,23 @@ class Door:
         if found.status == 401:
             headers["WWW-Authenticate"] = 'Bearer realm="limner"'
         return JSONResponse(self._shape(path)(found), status_code=found.status, headers=headers)
+
+
+class Answer:
+    """Passes on what is sent, with headers of ours; `begun` once its status is."""
+
+    def __init__(self, send: Send, number: str) -> None:
+        self._send, self._number = send, number
+        self.begun = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.begun = True
+            headers = MutableHeaders(scope=message)
+            for name, value in HEADERS.items():
+                headers.setdefault(name, value)
+            headers["X-Request-Id"] = self._number
+        await self._send(message)
 
 
 def key_of(request: Request) -> Key | None:

@@ -16,6 +16,7 @@ from limner.core import InputError
 from limner.serve.catalogue import UnknownModelError
 from limner.serve.faults import Closed, Full, Spent, Unavailable
 from limner.serve.ledger import Reused
+from limner.serve.orders import Job, State
 
 SOON, RESTART = 1, 10  # seconds after which to try again
 log = logging.getLogger(__name__)
@@ -73,6 +74,21 @@ def problem(error: Exception) -> Problem:
     return fault(error)
 
 
+def problem_of(job: Job) -> Problem | None:
+    """Why there are no pictures, where a job that is over has none."""
+    match job.state:
+        case State.DONE:
+            return None
+        case State.REFUSED:
+            return invalid(job.error or "the model cannot draw this")
+        case State.EXPIRED:
+            return _busy(503, "server_error", "expired", "it had to wait for too long: try again", RESTART)
+        case State.CANCELLED:
+            return invalid("it was cancelled", code="cancelled", status=409)
+    message = job.error or "it could not be drawn"
+    return Problem(status=500, kind="server_error", code="drawing_failed", message=message)
+
+
 def fault(error: Exception) -> Problem:
     """We are at fault, and nobody knew."""
     number = secrets.token_hex(4)
@@ -88,8 +104,8 @@ def _busy(status: int, kind: str, code: str, message: str, seconds: int | None) 
 def _unread(error: RequestValidationError) -> Problem:
     first = error.errors()[0]
     place = [str(part) for part in first["loc"] if part not in ("body", "query", "path", "header")]
-    where = ".".join(place)
-    return invalid(f"{where}: {first['msg']}" if where else str(first["msg"]), param=where or None)
+    where, said = ".".join(place), str(first["msg"]).removeprefix("Value error, ")
+    return invalid(f"{where}: {said}" if where else said, param=where or None)
 
 
 def _refused(error: HTTPException) -> Problem:

@@ -1,22 +1,15 @@
-"""OpenAI's images API."""
+"""OpenAI's images API (its specification of 2026-08-21), as far as there is something here to answer with.
 
-from __future__ import annotations
+asked.py        what may be asked;  reading.py: forms and data URLs;  ordering.py: from there to an order
+answers.py      what is answered;  streaming.py: pictures as they come
+routes.py       the routes
 
-from typing import Any
+Nothing is fetched: an image comes as a file or as a data URL. `usage` is left out, since nothing is counted in tokens.
+"""
 
-from fastapi import APIRouter
-
-from limner.serve.problems import Problem
-from limner.serve.service import Service
+from limner.serve.openai.answers import shape
+from limner.serve.openai.routes import router
 
 PREFIX = "/v1/"
 
-
-def router(service: Service) -> APIRouter:
-    return APIRouter(prefix="/v1")
-
-
-def shape(problem: Problem) -> dict[str, Any]:
-    """The body of an error: all four keys, always."""
-    told = {"message": problem.message, "type": problem.kind, "param": problem.param, "code": problem.code}
-    return {"error": told}
+__all__ = ["PREFIX", "router", "shape"]

@@ -441,7 +441,12 @@ class Studio:
 
     def _seen(self, entry: Entry | None, seen: Seen, pixels: bytes) -> None:
         if (commission := self._wanted(entry)) is not None and entry is not None:
-            commission.tell(Preview(index=entry.index, step=seen.step, steps=seen.steps, pixels=pixels, size=seen.size))
+            commission.tell(
+                Preview(
+                    index=entry.index, step=seen.step, steps=seen.steps, pixels=pixels, size=seen.size,
+                    settings=seen.settings,
+                )
+            )  # fmt: skip
 
     async def _done(self, entry: Entry | None, model: str, done: Done, pixels: bytes) -> None:
         self._records[model].row = 0

@@ -187,7 +187,8 @@ def memory() -> int:
 def _seen(piece: Piece, seen: Picture) -> Told:
     image = seen.image
     at = piece.at
-    return Seen(task=at.task, step=at.step, steps=at.steps, size=(image.height, image.width)), (image.tobytes(),)
+    size, settings = (image.height, image.width), unparse(seen.settings)
+    return Seen(task=at.task, step=at.step, steps=at.steps, size=size, settings=settings), (image.tobytes(),)
 
 
 def _done(piece: Piece, picture: Picture) -> Told:

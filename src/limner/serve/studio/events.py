@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from limner.canvas import Size
 from limner.serve.orders import Drawn, State
@@ -23,13 +25,15 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """The running estimate of picture `index`: RGB, 8 bits each, row by row; `size` is (height, width)."""
+    """The running estimate of picture `index`: RGB, 8 bits each, row by row; `size` is (height, width). `settings` are
+    its `provenance.Settings` as JSON."""
 
     index: int
     step: int
     steps: int
     pixels: bytes
     size: Size
+    settings: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -102,6 +102,7 @@ class Seen:
     step: int
     steps: int
     size: Size
+    settings: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,6 +43,7 @@ from limner.serve.ledger import Ledger
 from limner.serve.listening import Address
 from limner.serve.pictures import Pictures
 from limner.serve.running import run
+from limner.serve.seeing.metrics import Metrics
 from limner.serve.service import Service, Terms
 from limner.serve.studio.crew import Limits
 
@@ -51,9 +52,10 @@ address = Address.open("127.0.0.1", 0)
 limits = {"usual": Limits(waiting=4096), "fifo": Limits(waiting=4096, held=1.0)}[kind]
 terms = Terms(studio=limits, together={"usual": None, "fifo": 1}[kind], waiting=3600.0)
 ledger = Ledger.open(data / "ledger.sqlite")
-service = Service(ledger, Pictures(data / "pictures", 1 << 30, 1e6), Catalogue.of(["flow-scenes"]), terms)
+metrics = Metrics()
+service = Service(ledger, Pictures(data / "pictures", 1 << 30, 1e6), Catalogue.of(["flow-scenes"]), terms, watch=metrics)
 print(address.url, flush=True)
-run(application(service, address), service, address, grace=0.0)
+run(application(service, address, metrics), service, address, grace=0.0)
 """
 
 

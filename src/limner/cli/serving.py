@@ -66,6 +66,8 @@ def _serve(order: Order, ledger: Ledger, address: Address, say: Callable[[str], 
     from limner.serve.catalogue import Catalogue
     from limner.serve.pictures import Pictures
     from limner.serve.running import run
+    from limner.serve.seeing import logs
+    from limner.serve.seeing.metrics import Metrics
     from limner.serve.service import Service, Terms
     from limner.serve.studio.crew import Limits
 
@@ -74,9 +76,11 @@ def _serve(order: Order, ledger: Ledger, address: Address, say: Callable[[str], 
         studio=Limits(waiting=order.queue, memory=int(order.memory * GIB)),
     )  # fmt: skip
     pictures = Pictures(order.data / PICTURES, int(order.pictures * GIB), order.days * DAY)
-    service = Service(ledger, pictures, Catalogue.of(order.models or [DEFAULT]), terms)
+    logs.begin(prompts=order.log_prompts)
+    metrics = Metrics()
+    service = Service(ledger, pictures, Catalogue.of(order.models or [DEFAULT]), terms, watch=metrics)
     say(f"{address.url.partition('?')[0]} draws with {', '.join(service.catalogue)} (Ctrl-C ends it)")
-    run(application(service, address), service, address, grace=order.grace)
+    run(application(service, address, metrics), service, address, grace=order.grace)
 
 
 def place(data: Path, ledger: str | None) -> str | Path:

@@ -17,11 +17,14 @@ from limner.serve import a1111, openai, seeing
 from limner.serve.door import Door, Shape
 from limner.serve.listening import Address
 from limner.serve.problems import problem
+from limner.serve.seeing.metrics import Metrics
+from limner.serve.seeing.requests import Requests
+from limner.serve.seeing.standing import StandingCollector
 from limner.serve.service import Service
 
 
-def application(service: Service, address: Address) -> FastAPI:
-    """It opens the service when it starts, and drains it when it stops."""
+def application(service: Service, address: Address, metrics: Metrics) -> FastAPI:
+    """It opens the service when it starts, and drains it when it stops. `metrics` are those that the service tells."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -30,10 +33,14 @@ def application(service: Service, address: Address) -> FastAPI:
 
     app = FastAPI(
         title="Limner", version=limner.__version__, lifespan=lifespan, docs_url=None, redoc_url=None,
-        middleware=[Middleware(Door, keys=service.ledger.keys, hosts=address.hosts, shape=shape_for)],
+        middleware=[
+            Middleware(Requests, metrics=metrics),
+            Middleware(Door, keys=service.ledger.keys, hosts=address.hosts, shape=shape_for, watch=metrics),
+        ],
     )  # fmt: skip
-    for part in (openai, a1111, seeing):
-        app.include_router(part.router(service))
+    metrics.registry.register(StandingCollector(service))
+    for router in (openai.router(service), a1111.router(service), seeing.router(service, metrics)):
+        app.include_router(router)
     for kind in (HTTPException, RequestValidationError):  # which have handlers already; the door has the rest
         app.add_exception_handler(kind, _answered)
     return app

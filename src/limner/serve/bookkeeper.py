@@ -17,6 +17,7 @@ from limner.serve.faults import Unavailable
 from limner.serve.ledger import Ledger
 from limner.serve.orders import Drawn, Job, State
 from limner.serve.pictures import Pictures
+from limner.serve.watching import Watch
 
 PATIENCE, PAUSE = 30.0, 0.5  # seconds for which a picture is kept in memory while the disk does not take it
 
@@ -27,29 +28,38 @@ log = logging.getLogger(__name__)
 class Bookkeeper:
     """What studio/keeper.py asks for. What cannot be written now is written later, as long as `settle` is called."""
 
-    def __init__(self, ledger: Ledger, pictures: Pictures) -> None:
-        self._ledger, self._pictures = ledger, pictures
+    def __init__(self, ledger: Ledger, pictures: Pictures, watch: Watch) -> None:
+        self._ledger, self._pictures, self._watch = ledger, pictures, watch
         self._owed: dict[str, Callable[[], object]] = {}  # the ends of jobs that the ledger could not be told
 
     async def began(self, job: Job) -> int | None:
-        return await asyncio.to_thread(self._ledger.begin, job.id)
+        fence = await asyncio.to_thread(self._ledger.begin, job.id)
+        if fence is not None:
+            self._watch.began(job)
+        return fence
 
     async def drawn(
         self, job: Job, fence: int, index: int, pixels: bytes, size: Size, settings: Mapping[str, Any]
     ) -> Drawn | None:
         def keep() -> Drawn | None:
-            height, width = size
+            began, (height, width) = time.perf_counter(), size
             image = Image.frombytes("RGB", (width, height), pixels)
-            digest = self._pictures.put(encode(image, "PNG", parse(Settings, settings, "settings")))
+            data = encode(image, "PNG", parse(Settings, settings, "settings"))
+            self._watch.staged("encode", time.perf_counter() - began)
+            digest = self._pictures.put(data)
             picture = Drawn(index=index, digest=digest, settings=dict(settings))
             return picture if self._ledger.add(job.id, fence, picture) else None
 
-        return await _patiently(keep)
+        kept = await _patiently(keep)
+        if kept is not None:
+            self._watch.drew(job)
+        return kept
 
     async def ended(self, job: Job, fence: int | None, state: State, error: str | None) -> None:
         def end() -> None:
             self._end(job, fence, state, error)
 
+        self._watch.ended(job, state)
         try:
             await asyncio.to_thread(end)
         except Unavailable:

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from limner.serve.ledger import Key, Keys
 from limner.serve.problems import Problem, problem
+from limner.serve.watching import Watch
 
 COOKIE, LIVE = "limner-key", "/healthz/live"
 SAFE = ("GET", "HEAD", "OPTIONS")
@@ -38,8 +39,10 @@ class Door:
     """Middleware around everything, for requests to one of `hosts`. `shape` words a problem for whoever asked for a
     path; whatever goes wrong inside is told here, and nothing of it but a number unless the request is at fault."""
 
-    def __init__(self, app: ASGIApp, *, keys: Keys, hosts: Sequence[str], shape: Callable[[str], Shape]) -> None:
-        self._app, self._keys, self._hosts, self._shape = app, keys, frozenset(hosts), shape
+    def __init__(
+        self, app: ASGIApp, *, keys: Keys, hosts: Sequence[str], shape: Callable[[str], Shape], watch: Watch
+    ) -> None:
+        self._app, self._keys, self._hosts, self._shape, self._watch = app, keys, frozenset(hosts), shape, watch
         self._any = False  # whether there was ever a key: then there is always one to be asked for
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,6 +57,8 @@ class Door:
             await self._app(scope, receive, answer)
         except Exception as error:
             found = problem(error)
+            state["error"] = found.code
+            self._watch.rejected(found.code)
             if answer.begun:  # too late for a status: the connection is broken, which the client sees
                 raise
             await self._refusal(scope["path"], found)(scope, receive, answer)

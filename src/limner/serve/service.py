@@ -26,11 +26,13 @@ from limner.serve.pictures import Pictures
 from limner.serve.studio.crew import Limits, Standing, Studio
 from limner.serve.studio.events import Listener, Over
 from limner.serve.studio.messages import Load
+from limner.serve.watching import Watch
 
 TIDYING = 30.0  # seconds between two tidyings
 GONE = "the image that it was to be drawn over is gone"
 
 log = logging.getLogger(__name__)
+prompts = logging.getLogger("limner.serve.prompts")  # silent, unless somebody chose otherwise: see seeing/logs.py
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,12 +51,15 @@ class Terms:
 class Service:
     """Draws as long as it is open. What its predecessor left undone comes first."""
 
-    def __init__(self, ledger: Ledger, pictures: Pictures, catalogue: Catalogue, terms: Terms | None = None) -> None:
+    def __init__(self, ledger: Ledger, pictures: Pictures, catalogue: Catalogue, terms: Terms | None = None, *,
+                 watch: Watch | None = None) -> None:  # fmt: skip
         self.ledger, self.catalogue = ledger, catalogue
         self._pictures, self._terms = pictures, terms or Terms()
-        self._books = Bookkeeper(ledger, pictures)
+        watch = watch or Watch()
+        self._books = Bookkeeper(ledger, pictures, watch)
         self._studio = Studio(
-            self._books, limits=self._terms.studio, load=self._load, resident=[catalogue.default.name]
+            self._books, limits=self._terms.studio, load=self._load, resident=[catalogue.default.name],
+            watch=watch,
         )  # fmt: skip
         self._coming = 0  # pictures that are being accepted
         self._accepting: set[asyncio.Task[Job]] = set()
@@ -127,6 +132,11 @@ class Service:
         return self._studio.state()
 
     @property
+    def draining(self) -> bool:
+        """Whether it is about to stop, and accepts no more."""
+        return self._draining
+
+    @property
     def ready(self) -> bool:
         """Whether a picture of the usual model would be begun at once."""
         usual = self.catalogue.default.name
@@ -163,6 +173,7 @@ class Service:
         finally:
             self._coming -= order.count
         if new:
+            prompts.info("accepted", extra={"about": {"job": job.id, "prompt": order.prompt}})
             await self._studio.submit(job, image=image, mask=mask)
         return job
 

@@ -138,8 +138,9 @@ async def _answered(
     service: Service, request: Request, order: Order, repeated: Idempotency | None, *, wish: Wish, kind: str,
     streamed: bool | None, image: bytes | None = None, mask: bytes | None = None,
 ) -> Pictures | Response:  # fmt: skip
+    request.state.model = order.model
     job = await service.submit(order, key=key_of(request), image=image, mask=mask, idempotency=repeated)
-    keep = repeated is not None
+    request.state.job, keep = job.id, repeated is not None
     if streamed:
         events = service.events(job.id)  # from here on nothing is missed
         return StreamingResponse(

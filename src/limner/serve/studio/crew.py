@@ -31,6 +31,7 @@ from limner.serve.studio.keeper import Keeper
 from limner.serve.studio.messages import (
     Advanced,
     At,
+    Begun,
     Cancel,
     Done,
     Draw,
@@ -43,6 +44,7 @@ from limner.serve.studio.messages import (
     Unable,
 )  # fmt: skip
 from limner.serve.studio.queue import Entry, Queue
+from limner.serve.watching import Watch
 
 COMMAND = (sys.executable, "-m", "limner.serve.studio.worker")
 TICK = 0.25  # seconds between two looks at deadlines and silent workers, where nothing happens
@@ -139,8 +141,9 @@ class Studio:
 
     def __init__(self, keeper: Keeper, *, limits: Limits | None = None, command: Sequence[str] = COMMAND,
                  load: Callable[[str], Load] = lambda model: Load(model=model),
-                 resident: Sequence[str] = ()) -> None:  # fmt: skip
+                 resident: Sequence[str] = (), watch: Watch | None = None) -> None:  # fmt: skip
         self._keeper, self._limits, self._command, self._load = keeper, limits or Limits(), command, load
+        self._watch = watch or Watch()
         self._resident = resident  # models that have a worker before anybody asks for them
         self._queue = Queue(self._limits.waiting)
         self._commissions: dict[str, Commission] = {}
@@ -401,8 +404,11 @@ class Studio:
                 self._advanced(hand, message)
             case Seen(task=task):
                 self._seen(hand.tasks.get(task), message, blobs[0])
+            case Begun(seconds=seconds):
+                self._watch.staged("text", seconds)
             case Done(task=task):
                 hand.pictures += 1
+                self._watch.staged("decode", message.seconds)
                 await self._done(hand.done(task), hand.model, message, blobs[0])
             case Failed(task=task, error=error, fault=fault):
                 await self._failed(hand.done(task), error, fault)
@@ -432,6 +438,7 @@ class Studio:
         hand.together = len(step.places)
         self._batches[hand.together] += 1
         self._queue.rate.add(step.work, step.seconds)
+        self._watch.staged("denoise", step.seconds)
         for at in step.places:
             self._progress(hand.tasks.get(at.task), at)
 

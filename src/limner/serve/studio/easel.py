@@ -18,7 +18,7 @@ from limner.core import InputError, Request, Sketch, unparse
 from limner.pipeline import Picture, Pipeline
 from limner.serve.studio.asking import asked
 from limner.serve.studio.batching import Batch
-from limner.serve.studio.messages import Advanced, At, Done, Draw, Failed, FromWorker, Seen
+from limner.serve.studio.messages import Advanced, At, Begun, Done, Draw, Failed, FromWorker, Seen
 
 Told = tuple[FromWorker, tuple[bytes, ...]]
 
@@ -87,10 +87,11 @@ class Easel:
     # -- beginning -----------------------------------------------------------------------------------
 
     def _begin(self, draw: Draw, image: bytes | None, mask: bytes | None) -> list[Told]:
+        began = time.perf_counter()
         request = asked(self._pipe, draw.order, draw.index, image=image, mask=mask)
         [sketch] = self._pipe.begin([request])
         self._place(Piece(draw.task, request, sketch, shown_after(sketch.step, sketch.steps, draw.order.previews)))
-        return []
+        return [(Begun(task=draw.task, seconds=time.perf_counter() - began), ())]
 
     def _place(self, piece: Piece, *, alone: bool = False) -> None:
         sketch = piece.sketch
@@ -122,7 +123,9 @@ class Easel:
         self.drop(piece.task)
         larger = self._pipe.larger(piece.sketch)
         if larger is None:
-            return [_done(piece, self._pipe.picture(piece.sketch, batch=piece.company))]
+            began = time.perf_counter()
+            picture = self._pipe.picture(piece.sketch, batch=piece.company)
+            return [_done(piece, picture, time.perf_counter() - began)]
         [sketch] = self._pipe.begin([larger])
         again = Piece(piece.task, larger, sketch, frozenset(), before=piece.sketch.steps, company=piece.company)
         self._place(again)
@@ -191,7 +194,8 @@ def _seen(piece: Piece, seen: Picture) -> Told:
     return Seen(task=at.task, step=at.step, steps=at.steps, size=size, settings=settings), (image.tobytes(),)
 
 
-def _done(piece: Piece, picture: Picture) -> Told:
+def _done(piece: Piece, picture: Picture, seconds: float) -> Told:
     image = picture.image
     settings = unparse(picture.settings)
-    return Done(task=piece.task, size=(image.height, image.width), settings=settings), (image.tobytes(),)
+    size = (image.height, image.width)
+    return Done(task=piece.task, size=size, settings=settings, seconds=seconds), (image.tobytes(),)

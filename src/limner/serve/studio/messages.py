@@ -76,6 +76,14 @@ class Unable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """A picture's text is read, which took so many seconds; it steps from now on."""
+
+    task: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class At:
     """How far a picture is. One that is drawn twice has the steps of both times."""
 
@@ -107,11 +115,13 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """A picture is finished; the blob is its pixels, as those of `Seen`. `settings` are `provenance.Settings`."""
+    """A picture is finished; the blob is its pixels, as those of `Seen`. `settings` are `provenance.Settings`, and
+    `seconds` is what making pixels of what was drawn took."""
 
     task: str
     size: Size
     settings: dict[str, Any]
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,10 +141,11 @@ class Gone:
 
 
 ToWorker = Load | Draw | Cancel | Stop
-FromWorker = Ready | Unable | Advanced | Seen | Done | Failed | Gone
+FromWorker = Ready | Unable | Begun | Advanced | Seen | Done | Failed | Gone
 KINDS: dict[str, type[ToWorker | FromWorker]] = {
     "load": Load, "draw": Draw, "cancel": Cancel, "stop": Stop,
-    "ready": Ready, "unable": Unable, "advanced": Advanced, "seen": Seen, "done": Done, "failed": Failed, "gone": Gone,
+    "ready": Ready, "unable": Unable, "begun": Begun,
+    "advanced": Advanced, "seen": Seen, "done": Done, "failed": Failed, "gone": Gone,
 }  # fmt: skip
 NAMES = {kind: name for name, kind in KINDS.items()}
 

@@ -18,7 +18,15 @@ _cancelling: set[asyncio.Task[State]] = set()  # held until they are done
 
 
 async def drawn(request: Request, service: Service, job: Job, *, keep: bool) -> Job:
-    """The job when all its pictures are there; Problem where it ended otherwise.
+    """The job when all its pictures are there; Problem where it ended otherwise. See `over`."""
+    done = await over(request, service, job, keep=keep)
+    if (wrong := problem_of(done)) is not None:
+        raise wrong
+    return done
+
+
+async def over(request: Request, service: Service, job: Job, *, keep: bool) -> Job:
+    """The job when it is over, however that came.
 
     If the client goes away, the job is cancelled, unless it is to `keep`.
     """
@@ -29,14 +37,11 @@ async def drawn(request: Request, service: Service, job: Job, *, keep: bool) -> 
             await asyncio.wait({gone, finished}, return_when=asyncio.FIRST_COMPLETED)
             if not finished.done():
                 raise Problem(status=GONE, kind="client", code="gone", message="the client went away")
-            done = finished.result()
-            wanted.append(done)
+            wanted.append(finished.result())
         finally:
             gone.cancel()
             finished.cancel()
-    if (wrong := problem_of(done)) is not None:
-        raise wrong
-    return done
+    return wanted[0]
 
 
 @contextlib.contextmanager

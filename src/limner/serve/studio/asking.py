@@ -16,6 +16,7 @@ def asked(pipe: Pipeline, order: Order, index: int, *, image: bytes | None, mask
     canvas = pipe.canvas(
         height=height, width=width, image=_opened("image", image), mask_image=_opened("mask", mask),
         extend=None if order.extend is None else unparse(order.extend), upscale=order.upscale, exact=order.exact,
+        feather=order.feather,
     )  # fmt: skip
     [request] = pipe.requests(
         order.prompt, negative_prompt=order.negative_prompt, seeds=order.seed + index, knobs=order.knobs,

@@ -24,8 +24,8 @@ class Order:
     """`count` pictures of one prompt, seeded `seed`, `seed + 1` and so on: any one of them can be drawn alone.
 
     `knobs` are the family's, as far as they were given. `image` and `mask` are SHA-256 sums of PNG files in the
-    pictures' store; what is white in the mask is painted, and blended over `feather` pixels. `previews` is how many running estimates of each picture
-    somebody would like to see, at steps as evenly spaced as can be.
+    pictures' store; what is white in the mask is painted, and blended over `feather` pixels. `previews` is how many
+    running estimates of each picture somebody would like to see, at steps as evenly spaced as can be.
     """
 
     model: str

@@ -207,8 +207,12 @@ def _text(data: bytes) -> Text:
 def _upscaled(asked: Upscaling) -> Upscaled:
     image = uploads.picture(uploads.from_base64(asked.image, "image"), "image")
     if asked.upscaler_1 == LANCZOS:
-        size = tuple(max(1, round(side * asked.upscaling_resize)) for side in image.size)
+        size = (_times(image.width, asked.upscaling_resize), _times(image.height, asked.upscaling_resize))
         if size[0] * size[1] > caps.PIXELS:
             raise invalid(f"{size[0]} x {size[1]} pixels are too many: enlarge it less", param="upscaling_resize")
         image = image.resize(size, Image.Resampling.LANCZOS)
     return Upscaled(html_info="", image=base64.b64encode(uploads.png(image)).decode())
+
+
+def _times(side: int, scale: float) -> int:
+    return max(1, round(side * scale))

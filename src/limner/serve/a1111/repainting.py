@@ -35,11 +35,10 @@ def canvas(asked: Image2Image, size: Size | None, *, usual: Size) -> Canvas:
     if asked.mask is None:
         return Canvas(_resized(image, size, asked.resize_mode))
     mask = _mask(asked, image.size)
-    if asked.inpainting_fill == 0:
-        image = filled(image, mask)
+    start = filled(image, mask) if asked.inpainting_fill == 0 else image
     if asked.inpaint_full_res:
-        return _part(asked, image, mask, size or usual)
-    return Canvas(_resized(image, size, asked.resize_mode), _resized(mask, size, asked.resize_mode))
+        return _part(asked, image, start, mask, size or usual)
+    return Canvas(_resized(start, size, asked.resize_mode), _resized(mask, size, asked.resize_mode))
 
 
 def put_back(drawn: Image.Image, canvas: Canvas) -> Image.Image:
@@ -59,8 +58,9 @@ def blur(asked: Image2Image) -> int:
 def filled(image: Image.Image, mask: Image.Image) -> Image.Image:
     """What is painted takes the colours around it."""
     kept = ImageChops.invert(mask.convert("L"))
-    premultiplied = Image.composite(image, Image.new("RGB", image.size), kept).convert("RGBa")
-    premultiplied.putalpha(kept)
+    masked = image.convert("RGBA")
+    masked.putalpha(kept)
+    premultiplied = masked.convert("RGBa")  # so that what is masked lends no colour to what is not
     under = Image.new("RGBA", image.size)
     for radius in RADII:
         layer = premultiplied.filter(ImageFilter.GaussianBlur(radius)).convert("RGBA")
@@ -79,11 +79,11 @@ def _mask(asked: Image2Image, size: Size) -> Image.Image:
     return found
 
 
-def _part(asked: Image2Image, image: Image.Image, mask: Image.Image, size: Size) -> Canvas:
+def _part(asked: Image2Image, image: Image.Image, start: Image.Image, mask: Image.Image, size: Size) -> Canvas:
     """What is painted and a little around it, drawn at the full size."""
     seam = mask.filter(ImageFilter.GaussianBlur(blur(asked)))
     box = _box(seam.getbbox() or (0, 0, *image.size), asked.inpaint_full_res_padding, image.size, size)
-    part, painted = image.crop(box).resize(size, Image.Resampling.LANCZOS), mask.crop(box).resize(size)
+    part, painted = start.crop(box).resize(size, Image.Resampling.LANCZOS), mask.crop(box).resize(size)
     return Canvas(part, painted, box=box, whole=image, seam=seam)
 
 

@@ -80,7 +80,7 @@ def _serve(order: Order, ledger: Ledger, address: Address, say: Callable[[str], 
     metrics = Metrics()
     service = Service(ledger, pictures, Catalogue.of(order.models or [DEFAULT]), terms, watch=metrics)
     say(f"{address.url.partition('?')[0]} draws with {', '.join(service.catalogue)} (Ctrl-C ends it)")
-    run(application(service, address, metrics), service, address, grace=order.grace)
+    run(application(service, address, metrics, page=order.page), service, address, grace=order.grace)
 
 
 def place(data: Path, ledger: str | None) -> str | Path:

@@ -16,6 +16,8 @@ import limner
 from limner.serve import a1111, openai, seeing
 from limner.serve.door import Door, Shape
 from limner.serve.listening import Address
+from limner.serve.page import login
+from limner.serve.page.lazy import Page
 from limner.serve.problems import problem
 from limner.serve.seeing.metrics import Metrics
 from limner.serve.seeing.requests import Requests
@@ -23,13 +25,16 @@ from limner.serve.seeing.standing import StandingCollector
 from limner.serve.service import Service
 
 
-def application(service: Service, address: Address, metrics: Metrics) -> FastAPI:
-    """It opens the service when it starts, and drains it when it stops. `metrics` are those that the service tells."""
+def application(service: Service, address: Address, metrics: Metrics, *, page: bool = True) -> FastAPI:
+    """It opens the service when it starts, and drains it when it stops. `metrics` are those that the service tells.
+    With a `page`, people can draw at "/"."""
+    people = Page(service)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with service:
             yield
+            await people.close()
 
     app = FastAPI(
         title="Limner", version=limner.__version__, lifespan=lifespan, docs_url=None, redoc_url=None,
@@ -41,6 +46,9 @@ def application(service: Service, address: Address, metrics: Metrics) -> FastAPI
     metrics.registry.register(StandingCollector(service))
     for router in (openai.router(service), a1111.router(service), seeing.router(service, metrics)):
         app.include_router(router)
+    if page:
+        app.include_router(login.router(service.ledger.keys))
+        app.mount("/", people)
     for kind in (HTTPException, RequestValidationError):  # which have handlers already; the door has the rest
         app.add_exception_handler(kind, _answered)
     return app

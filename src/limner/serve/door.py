@@ -16,14 +16,14 @@ from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request, cookie_parser
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from limner.serve.ledger import Key, Keys
 from limner.serve.problems import Problem, problem
 from limner.serve.watching import Watch
 
-COOKIE, LIVE = "limner-key", "/healthz/live"
+COOKIE, LIVE, LOGIN = "limner-key", "/healthz/live", "/login"
 SAFE = ("GET", "HEAD", "OPTIONS")
 HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -66,7 +66,7 @@ class Door:
     async def _let_in(self, headers: Headers, method: str, path: str) -> Key | None:
         self._check_host(headers)
         self._check_origin(headers, method)
-        return None if path == LIVE else await self._key(headers)
+        return None if path in (LIVE, LOGIN) else await self._key(headers)
 
     def _check_host(self, headers: Headers) -> None:
         """Another name may have been made to mean this machine by who owns it (DNS rebinding)."""
@@ -97,6 +97,8 @@ class Door:
 
     def _refusal(self, path: str, found: Problem) -> Response:
         headers = dict(found.headers)
+        if found.status == 401 and path == "/":  # a person, who has not given a key yet
+            return RedirectResponse(LOGIN, status_code=303)
         if found.status == 401:
             headers["WWW-Authenticate"] = 'Bearer realm="limner"'
         return JSONResponse(self._shape(path)(found), status_code=found.status, headers=headers)

@@ -23,7 +23,7 @@ CSS = Path(__file__).with_name("page.css")
 def blocks(service: Service) -> Any:
     """The whole page of a service."""
     sessions = Sessions(service)
-    with gr.Blocks(title="Limner", analytics_enabled=False) as page:
+    with gr.Blocks(title="Limner", analytics_enabled=False, fill_width=True) as page:
         gr.Markdown("# Limner", elem_classes="title")
         with gr.Tabs() as tabs:
             with gr.Tab("Draw", id="draw"):
@@ -62,7 +62,7 @@ def _html(value: str, **about: Any) -> gr.Markdown:
 
 
 def _prompt(**about: Any) -> gr.Textbox:
-    return gr.Textbox(label="Prompt", placeholder="a red balloon over a meadow", lines=2, max_lines=6, **about)
+    return gr.Textbox(label="Prompt", placeholder="a red balloon over a meadow", lines=1, max_lines=6, **about)
 
 
 class Draw:
@@ -78,23 +78,27 @@ class Draw:
                     self.start = gr.Button("Draw", variant="primary", elem_id="start")
                     self.stop = gr.Button("Stop", elem_id="stop", interactive=False)
                 self.line = _html(showing.line("Enter draws, Shift+Enter begins a new line."), elem_id="line")
-                self._settings()
-                self._over()
             with gr.Column(scale=3, min_width=300):
                 self.easel = _html(showing.EMPTY, elem_id="easel")
+        with gr.Row():
+            with gr.Column(min_width=300):
+                self._settings()
+            with gr.Column(min_width=300):
+                self._over()
         self.outputs = [self.easel, self.line, self.start, self.stop]
         self.again = [self.model, self.prompt, self.negative, self.seed, *self.fields]
         self._wire()
 
     def _settings(self) -> None:
         with gr.Accordion("Settings", open=False, elem_id="settings"):
-            self.negative = gr.Textbox(label="Not in the picture", max_lines=3, elem_id="negative")
+            guided = self.service.catalogue.default.has("guidance")
+            self.negative = gr.Textbox(label="Not in the picture", max_lines=3, elem_id="negative", visible=guided)
             with gr.Row():
                 self.count = gr.Slider(1, MOST_PICTURES, value=1, step=1, label="Pictures", elem_id="count")
-                self.seed = gr.Number(None, label="Seed, or by chance", precision=0, minimum=0, elem_id="seed")
-            with gr.Row():
-                self.width = gr.Number(None, label="Width, or usual", precision=0, minimum=1, min_width=120)
-                self.height = gr.Number(None, label="Height, or usual", precision=0, minimum=1, min_width=120)
+                self.seed = gr.Textbox(
+                    label="Seed", placeholder="by chance", max_lines=1, min_width=120, elem_id="seed"
+                )
+                self.size = gr.Textbox(label="Size", placeholder="usual", max_lines=1, min_width=120, elem_id="size")
             self.groups, self.of_models = [], {}
             for model in self.service.catalogue.values():
                 with gr.Group(visible=model is self.service.catalogue.default) as group, gr.Row():
@@ -115,15 +119,16 @@ class Draw:
             )
 
     def _wire(self) -> None:
-        inputs = [self.model, self.prompt, self.negative, self.count, self.seed, self.width, self.height, self.editor,
-                  self.strength, *self.fields]  # fmt: skip
+        inputs = [self.model, self.prompt, self.negative, self.count, self.seed, self.size, self.editor, self.strength,
+                  *self.fields]  # fmt: skip
         for event in (self.start.click, self.prompt.submit):
             event(self.draw, inputs, self.outputs, show_progress="hidden", concurrency_limit=None)
         self.stop.click(self.halt, outputs=self.line, show_progress="hidden", concurrency_limit=None)
-        self.model.change(self._chosen, self.model, self.groups, show_progress="hidden")
+        self.model.change(self._chosen, self.model, [self.negative, *self.groups], show_progress="hidden")
 
     def _chosen(self, name: str) -> list[Any]:
-        return [gr.update(visible=model == name) for model in self.service.catalogue]
+        shown = [gr.update(visible=model == name) for model in self.service.catalogue]
+        return [gr.update(visible=self.service.catalogue[name].has("guidance")), *shown]
 
     async def halt(self, request: gr.Request) -> str:
         await self.sessions.stop(request.session_hash)
@@ -146,17 +151,15 @@ class Draw:
         yield [gr.skip(), gr.skip(), gr.skip(), idle]
 
     def _order(
-        self, name: str, prompt: str, negative: str, count: int, seed: float | None, width: float | None,
-        height: float | None, edited: Any, strength: float, *given: Any,
+        self, name: str, prompt: str, negative: str, count: int, seed: str, size: str, edited: Any, strength: float,
+        *given: Any,
     ) -> tuple[Any, Any]:  # fmt: skip
         model = self.service.catalogue.find(name)
-        check((width is None) == (height is None), "give the width and the height, or neither of them")
-        size = None if width is None or height is None else (int(height), int(width))
         sheet = drawing.sheet(edited)
         check(sheet is None or model.has("strength"), f"{name} draws from the prompt alone: remove the picture")
         order = drawing.order(
-            model, prompt, negative=negative or "", seed=seed, count=int(count), size=size, sheet=sheet,
-            strength=None if sheet is not None and sheet.mask is not None and strength == 0.6 else strength,
+            model, prompt, negative=negative or "", seed=drawing.seed(seed), count=int(count), size=drawing.size(size),
+            sheet=sheet, strength=strength,
             knobs=self.of_models[model.name].values(self._own(model, given)),
         )  # fmt: skip
         return order, sheet
@@ -179,8 +182,8 @@ class Mine:
         self.kept = gr.State([])  # those that are shown
         self.chosen = gr.State(None)
         self.gallery = gr.Gallery(
-            label="Your pictures", show_label=False, columns=6, height="auto", object_fit="contain", preview=False,
-            buttons=[], elem_id="gallery", interactive=False,
+            label="Your pictures", show_label=False, columns=6, fit_columns=False, height="auto", object_fit="contain",
+            preview=False, buttons=[], elem_id="gallery", interactive=False,
         )  # fmt: skip
         with gr.Row():
             self.newer = gr.Button("Newest", elem_id="newest")
@@ -216,7 +219,7 @@ class Mine:
         for model in self.service.catalogue.values():
             own = found["knobs"] if model.name == found["model"] else {}
             values += [own.get(name, gr.skip()) for name in knobs.names(model)]
-        return [found["model"], found["prompt"], found["negative"], found["seed"], *values]
+        return [found["model"], found["prompt"], found["negative"], str(found["seed"]), *values]
 
 
 def two_models(service: Service, sessions: Sessions) -> None:
@@ -226,13 +229,13 @@ def two_models(service: Service, sessions: Sessions) -> None:
     with gr.Row():
         left = gr.Dropdown(names, value=names[0], label="Left")
         right = gr.Dropdown(names, value=names[1], label="Right")
-        seed = gr.Number(1, label="Seed", precision=0, minimum=0)
+        seed = gr.Textbox("1", label="Seed", max_lines=1)
     start, line, shown = gr.Button("Draw both", variant="primary"), _html(showing.line("")), _html("")
 
-    async def draw(request: gr.Request, text: str, one: str, other: str, number: float) -> AsyncIterator[list[Any]]:
+    async def draw(request: gr.Request, text: str, one: str, other: str, number: str) -> AsyncIterator[list[Any]]:
         try:
             models = [service.catalogue.find(name) for name in (one, other)]
-            orders = [drawing.order(model, text, seed=number) for model in models]
+            orders = [drawing.order(model, text, seed=drawing.seed(number)) for model in models]
         except (InputError, ValueError) as error:
             yield [showing.line(problem(_plain(error)).message, wrong=True), gr.skip()]
             return
@@ -252,16 +255,16 @@ def grid(service: Service, sessions: Sessions) -> None:
         ones = gr.Textbox("5, 10, 20", label="Its values", elem_id="rows")
         across = gr.Dropdown(known, value=second, label="Across", allow_custom_value=True, elem_id="across")
         others = gr.Textbox("1, 3, 6", label="Its values", elem_id="columns")
-        seed = gr.Number(1, label="Seed", precision=0, minimum=0)
+        seed = gr.Textbox("1", label="Seed", max_lines=1)
     start = gr.Button("Draw all", variant="primary", elem_id="grid-start")
     line, shown = _html(showing.line(""), elem_id="grid-line"), _html("", elem_id="grid-shown")
 
     async def draw(
-        request: gr.Request, text: str, name: str, one: str, ones: str, other: str, others: str, number: float
+        request: gr.Request, text: str, name: str, one: str, ones: str, other: str, others: str, number: str
     ) -> AsyncIterator[list[Any]]:
         try:
             found = service.catalogue.find(name)
-            order = drawing.order(found, text, seed=number)
+            order = drawing.order(found, text, seed=drawing.seed(number))
             orders = several.grid(order, found, (one, ones), (other, others))
         except (InputError, ValueError) as error:
             yield [showing.line(problem(_plain(error)).message, wrong=True), gr.skip()]

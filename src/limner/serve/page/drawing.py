@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 import time
 from collections import defaultdict
@@ -13,7 +14,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image, ImageChops
 
-from limner.core import check
+from limner.core import InputError, check
 from limner.serve import caps, uploads
 from limner.serve.catalogue import Model
 from limner.serve.door import key_of
@@ -66,17 +67,16 @@ def key_in(request: gr.Request) -> Key | None:
 
 
 def order(
-    model: Model, prompt: str, *, negative: str = "", seed: float | None = None, count: int = 1,
+    model: Model, prompt: str, *, negative: str = "", seed: int | None = None, count: int = 1,
     knobs: dict[str, Any] | None = None, size: tuple[int, int] | None = None, sheet: Sheet | None = None,
     strength: float | None = None,
 ) -> Order:  # fmt: skip
     """InputError where it cannot be drawn."""
     check(len(prompt) <= caps.PROMPT, f"the prompt has more than {caps.PROMPT:,} characters: shorten it")
     check(len(negative) <= caps.PROMPT, f"the negative prompt has more than {caps.PROMPT:,} characters: shorten it")
-    check(seed is None or (float(seed).is_integer() and 0 <= seed < 2**53), "the seed is a whole number, 0 or more")
     found = Order(
         model=model.name, prompt=prompt, negative_prompt=negative, count=count, knobs=knobs or {}, size=size,
-        seed=secrets.randbelow(2**32) if seed is None else int(seed), previews=PREVIEWS,
+        seed=secrets.randbelow(2**32) if seed is None else seed, previews=PREVIEWS,
         strength=strength if sheet is not None else None, exact=sheet is not None and sheet.mask is not None,
     )  # fmt: skip
     caps.check_order(found, model)
@@ -95,6 +95,24 @@ def sheet(edited: dict[str, Any] | None) -> Sheet | None:
     for layer in edited.get("layers") or []:
         mask = ImageChops.lighter(mask, layer.convert("RGBA").getchannel("A").point(lambda alpha: 255 * (alpha > 0)))
     return Sheet(uploads.png(image), uploads.png(mask) if mask.getbbox() else None)
+
+
+def seed(text: str | None) -> int | None:
+    """None where it is left to chance."""
+    said = (text or "").strip()
+    check(re.fullmatch(r"[0-9]{0,15}", said) is not None, "the seed is a whole number of at most 15 digits")
+    return int(said) if said else None
+
+
+def size(text: str | None) -> tuple[int, int] | None:
+    """ "768x512", the width first, as (height, width); None where it is the usual one."""
+    said = (text or "").strip().lower()
+    if not said:
+        return None
+    found = re.fullmatch(r"([0-9]{1,5}) ?[x×] ?([0-9]{1,5})", said)
+    if found is None:
+        raise InputError("the size is width x height, such as 768x512")
+    return int(found[2]), int(found[1])
 
 
 async def drawing(

@@ -70,10 +70,10 @@ def _made(service: Service):  # type: ignore[no-untyped-def]
 
     from limner.serve.page.blocks import CSS, blocks
 
+    theme = gr.themes.Base(primary_hue="indigo", font=["system-ui", "sans-serif"], font_mono=["monospace"])
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     return gr.mount_gradio_app(
         app, blocks(service).queue(api_open=False, max_size=256), path="/", footer_links=[], run_history=False,
         allowed_paths=[], show_error=False, max_file_size=caps.UPLOAD, ssr_mode=False, enable_monitoring=False,
-        pwa=False, mcp_server=False, theme=gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
-        css_paths=CSS,
+        pwa=False, mcp_server=False, theme=theme, css_paths=CSS,
     )  # fmt: skip

@@ -1,4 +1,7 @@
-"""How many pictures of a model this machine draws well together, found by drawing a few steps."""
+"""How many pictures of a model this machine draws well together, found by drawing a few steps.
+
+The machine is busy just then, since a server starts: so the counts take turns, and each is known by its best step.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,9 @@ from collections.abc import Mapping
 from limner.core import Sketch
 from limner.pipeline import Pipeline
 
-COUNTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)  # beyond, little is left to gain, and each takes memory
-SECONDS = 0.8  # that measuring may take, in so far as the first step leaves a choice
-NEARLY = 0.95  # of the best rate: with fewer together each is done sooner
-FALLING = 0.9  # of the best rate: more will not be better
+COUNTS = (1, 2, 4, 8, 12, 16)  # beyond, little is left to gain, and each takes memory
+SECONDS = 0.8  # for rounds of all counts after the first, and the most that one step may take
+NEARLY = 0.93  # of the best rate: with fewer together each is done sooner
 
 
 def measured(pipe: Pipeline, *, seconds: float = SECONDS) -> int:
@@ -19,17 +21,17 @@ def measured(pipe: Pipeline, *, seconds: float = SECONDS) -> int:
 
     A model whose first step takes most of the time there is gets 1: on its own it fills the machine.
     """
+    _step(pipe, 1)  # the first step of a model is slow
     ends = time.perf_counter() + seconds
-    rates = {1: _rate(pipe, 1)}  # the first step of a model is slow, and is measured again
-    for count in COUNTS:
-        best = max(rates.values())
-        if time.perf_counter() + 3 * count / best > ends:
+    best = {1: _step(pipe, 1)}
+    for count in COUNTS[1:]:
+        if 2 * count * min(taken / n for n, taken in best.items()) > seconds:
             break
-        rates[count] = _rate(pipe, count)
-        if rates[count] < FALLING * best:
-            break
+        best[count] = _step(pipe, count)
+    while time.perf_counter() + sum(best.values()) < ends:
+        best = {count: min(taken, _step(pipe, count)) for count, taken in best.items()}
     pipe.rest()
-    return smallest(rates)
+    return smallest({count: count / taken for count, taken in best.items()})
 
 
 def smallest(rates: Mapping[int, float]) -> int:
@@ -42,19 +44,11 @@ def room(pipe: Pipeline, together: int | None = None) -> int:
     return (measured(pipe) if together is None else together) * int(pipe.family.config.image_size) ** 2
 
 
-def _rate(pipe: Pipeline, count: int) -> float:
-    """Pictures' steps in a second, the better of two."""
-    sketches = _begun(pipe, count)
-    return count / min(_step(pipe, sketches), _step(pipe, sketches))
-
-
-def _begun(pipe: Pipeline, count: int) -> list[Sketch]:
-    return pipe.begin(pipe.requests("a red square on a white ground", copies=count, seeds=0))
-
-
-def _step(pipe: Pipeline, sketches: list[Sketch]) -> float:
-    """Seconds of a step of those that are not done; a picture of one step begins anew."""
-    undone = [one for one in sketches if not one.done] or _begun(pipe, len(sketches))
+def _step(pipe: Pipeline, count: int) -> float:
+    """Seconds of a step of so many pictures. Their texts are read before."""
+    sketches = pipe.begin(pipe.requests("a red square on a white ground", copies=count, seeds=0))
+    undone: list[Sketch] = [one for one in sketches if not one.done]
     began = time.perf_counter()
-    pipe.advance([one for one in undone if not one.done])
+    if undone:
+        pipe.advance(undone)
     return max(time.perf_counter() - began, 1e-9)

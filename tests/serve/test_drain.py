@@ -12,22 +12,12 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.stress.serving import GENERATIONS, Serving, children, request
+from tests.serving import GENERATIONS, Serving, children, request
 
-from limner import families
 from limner.serve.ledger import Ledger
 from limner.serve.orders import State
-from limner.text.bpe import BPE
 
 LONG, SHORT = 1000, 200  # steps: seconds, and a part of one
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory, tokenizer: BPE) -> str:
-    folder: Path = tmp_path_factory.mktemp("models") / "small"
-    kind = families.find("flow")
-    families.save(folder, kind(kind.presets["tiny"], tokenizer))
-    return str(folder)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.stress.serving import GENERATIONS, Serving, request, serving
+from tests.serving import GENERATIONS, Serving, request, serving
 
 from limner.serve.ledger import Ledger
 from limner.serve.orders import State

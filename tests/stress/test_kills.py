@@ -17,7 +17,7 @@ import httpx
 import pytest
 from sqlalchemy import func, select
 from tests.serve.ledger.places import Cluster, InPostgresql, cluster
-from tests.stress.serving import GENERATIONS, Serving, request
+from tests.serving import GENERATIONS, Serving, request
 
 from limner.serve.ledger import Ledger
 from limner.serve.ledger.tables import drawn, jobs, repeats

@@ -15,7 +15,7 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from tests.stress.serving import GENERATIONS, serving
+from tests.serving import GENERATIONS, serving
 
 from limner.pipeline import Pipeline
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from tests.stress.serving import GENERATIONS, Serving, request, serving
+from tests.serving import GENERATIONS, Serving, request, serving
 
 QUEUE, TIMES = 16, 10
 SECONDS = float(os.environ.get("LIMNER_LOAD_SECONDS", "60"))

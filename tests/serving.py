@@ -26,6 +26,7 @@ class Serving:
     models: Sequence[str]
     options: Sequence[str] = ()
     port: int = 0
+    secret: str = ""  # the key, where it asks for one
     process: subprocess.Popen[str] | None = field(default=None, init=False)
 
     @property
@@ -54,8 +55,12 @@ class Serving:
 
     def answers(self, path: str) -> bool:
         with contextlib.suppress(httpx.TransportError):
-            return httpx.get(self.url + path, timeout=10).status_code == 200
+            return httpx.get(self.url + path, timeout=10, headers=self.headers).status_code == 200
         return False
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.secret}"} if self.secret else {}
 
     def kill(self) -> None:
         assert self.process
@@ -85,7 +90,7 @@ class Serving:
     def metric(self, name: str, **labels: str) -> float:
         """The sum of all samples of this name and these labels."""
         found = 0.0
-        for line in httpx.get(f"{self.url}/metrics", timeout=30).text.splitlines():
+        for line in httpx.get(f"{self.url}/metrics", timeout=30, headers=self.headers).text.splitlines():
             said, _, value = line.rpartition(" ")
             kind, _, rest = said.partition("{")
             if kind == name and all(f'{key}="{one}"' in rest for key, one in labels.items()):
@@ -101,9 +106,9 @@ class Serving:
 
 
 @contextlib.contextmanager
-def serving(data: Path, models: Sequence[str], *options: str) -> Iterator[Serving]:
+def serving(data: Path, models: Sequence[str], *options: str, secret: str = "") -> Iterator[Serving]:
     """One that is ready, and gone with all its workers at the end."""
-    found = Serving(data, models, options)
+    found = Serving(data, models, options, secret=secret)
     found.start()
     try:
         found.ready()

@@ -5,8 +5,8 @@
     python benchmarks/serving.py start [--rounds 5]                      until it is ready, against `import torch`
 
 Throughput: rounds of one client that asks for one picture after another and of several that do, alternating, on one
-server. Waiting: the same arrivals (Poisson, at a share of what drawing one by one can do; one picture in four has four
-times the steps) sent to a server as it is and to one that draws whole pictures in the order of their coming.
+server. Waiting: the same arrivals (Poisson, at a share of what the second can do; one picture in four has four times
+the steps) sent to a server as it is and to one that draws whole pictures in the order of their coming.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ limits = {"usual": Limits(waiting=4096), "fifo": Limits(waiting=4096, held=1.0)}
 terms = Terms(studio=limits, together={"usual": None, "fifo": 1}[kind], waiting=3600.0)
 ledger = Ledger.open(data / "ledger.sqlite")
 metrics = Metrics()
-service = Service(ledger, Pictures(data / "pictures", 1 << 30, 1e6), Catalogue.of(["flow-scenes"]), terms, watch=metrics)
+pictures = Pictures(data / "pictures", 1 << 30, 1e6)
+service = Service(ledger, pictures, Catalogue.of(["flow-scenes"]), terms, watch=metrics)
 print(address.url, flush=True)
 run(application(service, address, metrics), service, address, grace=0.0)
 """
@@ -153,22 +154,25 @@ async def rate(client: httpx.AsyncClient, count: int, seconds: float) -> float:
 
 def waiting(load: float, seconds: float) -> dict[str, Any]:
     with server("fifo") as fifo, server() as usual:
-        mean = asyncio.run(alone(fifo.url))
-        arrivals = poisson(load / mean, seconds)
+        capacity = asyncio.run(mixed(fifo.url))
+        arrivals = poisson(load * capacity, seconds)
         found = {name: asyncio.run(arrive(one.url, arrivals)) for name, one in (("fifo", fifo), ("usual", usual))}
     tails = {name: statistics.quantiles(taken, n=20)[-1] for name, taken in found.items()}
     return {
-        "seconds_alone": mean, "pictures": len(arrivals), "median": {n: statistics.median(t) for n, t in found.items()},
+        "capacity_of_fifo": capacity, "pictures": len(arrivals),
+        "median": {name: statistics.median(taken) for name, taken in found.items()},
         "p95": tails, "ratio_of_p95": tails["usual"] / tails["fifo"],
     }  # fmt: skip
 
 
-async def alone(url: str) -> float:
-    """Seconds of a picture of the mix, one by one."""
+async def mixed(url: str, count: int = 64) -> float:
+    """Pictures of the mix a second, when there is always one that waits."""
     async with clients(url) as client:
         await ask(client, 0)
-        taken = {steps: [await ask(client, seed, steps) for seed in range(8)] for steps in (LONG, SHORT)}
-    return SHARE * statistics.mean(taken[LONG]) + (1 - SHARE) * statistics.mean(taken[SHORT])
+        steps = [LONG if number < SHARE * count else SHORT for number in range(count)]
+        began = time.perf_counter()
+        await asyncio.gather(*(ask(client, number, one) for number, one in enumerate(steps)))
+    return count / (time.perf_counter() - began)
 
 
 def poisson(rate: float, seconds: float) -> list[tuple[float, int]]:

@@ -35,6 +35,8 @@ class Serving:
 
     def start(self) -> None:
         """Until it listens."""
+        if self.process and self.process.stdout:
+            self.process.stdout.close()
         command = [sys.executable, "-m", "limner", "serve", *self.models, "--port", str(self.port), "--no-page"]
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1",
                        "PYTHONPATH": os.pathsep.join(sys.path)}  # fmt: skip
@@ -72,6 +74,14 @@ class Serving:
         assert self.process
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(seconds)
+
+    def busy(self) -> bool:
+        """Whether anything waits or is drawn."""
+        return any(self.metric(f"t2i_{name}") > 0 for name in ("queue_depth", "drawing", "requests_in_progress"))
+
+    def settle(self, seconds: float = 90.0) -> None:
+        """Until nothing is left to draw."""
+        self._until(lambda: not self.busy(), seconds)
 
     def workers(self) -> list[int]:
         """The processes that draw for it."""

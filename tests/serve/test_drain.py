@@ -116,7 +116,7 @@ def test_what_takes_longer_than_the_grace_is_kept_for_the_next_server(server: Se
     assert states(server) == [State.RUNNING]
     server.start()
     server.ready()
-    Serving._until(lambda: server.metric("t2i_queue_depth") + server.metric("t2i_requests_in_progress") == 0)
+    server.settle()
     assert server.stop() == 0
     assert states(server) == [State.DONE]
 

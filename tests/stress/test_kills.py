@@ -82,7 +82,7 @@ async def under_load(data: Path, model: str, ledger_url: str, kill: object) -> T
         await asyncio.to_thread(kill, server)  # type: ignore[arg-type]
     ended.set()
     await asyncio.wait_for(asyncio.gather(*clients), 120)
-    await asyncio.to_thread(settled, server, ledger_url)
+    await asyncio.to_thread(server.settle, 120.0)
     assert await asyncio.to_thread(server.stop) == 0
     return told
 
@@ -136,14 +136,6 @@ async def once(client: httpx.AsyncClient, server: Serving, name: str, seed: int)
         assert answer.status_code in (200, 429, 500, 503), answer.text
         return answer.status_code
     return 0
-
-
-def settled(server: Serving, ledger_url: str) -> None:
-    """Until nothing is left to draw."""
-    ends = time.monotonic() + 120
-    while server.metric("t2i_queue_depth") or server.metric("t2i_requests_in_progress"):
-        assert time.monotonic() < ends
-        time.sleep(0.1)
 
 
 def counted(ledger_url: str) -> Counter[str]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from starlette.requests import Request
 
+from limner.serve.faults import Closed
 from limner.serve.orders import Job, State
 from limner.serve.problems import Problem, problem_of
 from limner.serve.service import Service
@@ -46,10 +47,14 @@ async def over(request: Request, service: Service, job: Job, *, keep: bool) -> J
 
 @contextlib.contextmanager
 def unless_gone(service: Service, job: Job, *, keep: bool) -> Iterator[list[Job]]:
-    """Cancels the job at the end, unless the finished one was put into the list, or it is to `keep`."""
+    """Cancels the job at the end, unless the finished one was put into the list, or it is to `keep`, or is kept for
+    the next service."""
     finished: list[Job] = []
     try:
         yield finished
+    except Closed:
+        keep = True
+        raise
     finally:
         if not (finished or keep):
             # Who waits for this may be cancelled just now, and could not wait any more.

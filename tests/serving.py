@@ -35,8 +35,6 @@ class Serving:
 
     def start(self) -> None:
         """Until it listens."""
-        if self.process and self.process.stdout:
-            self.process.stdout.close()
         command = [sys.executable, "-m", "limner", "serve", *self.models, "--port", str(self.port), "--no-page"]
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1",
                        "PYTHONPATH": os.pathsep.join(sys.path)}  # fmt: skip
@@ -67,13 +65,20 @@ class Serving:
     def kill(self) -> None:
         assert self.process
         self.process.kill()
-        self.process.wait(30)
+        self._ended(30)
 
     def stop(self, seconds: float = 60.0) -> int:
         """Told to stop: its exit code."""
         assert self.process
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(seconds)
+        return self._ended(seconds)
+
+    def _ended(self, seconds: float) -> int:
+        assert self.process
+        assert self.process.stdout
+        code = self.process.wait(seconds)
+        self.process.stdout.close()
+        return code
 
     def busy(self) -> bool:
         """Whether anything waits or is drawn."""
@@ -127,8 +132,6 @@ def serving(data: Path, models: Sequence[str], *options: str, secret: str = "") 
         assert found.process
         if found.process.poll() is None:
             found.stop()
-        if found.process.stdout:
-            found.process.stdout.close()
 
 
 def children(pid: int) -> list[int]:

@@ -28,11 +28,7 @@ def server(tmp_path: Path, model: str, request: pytest.FixtureRequest) -> Iterat
     found.start()
     found.ready()
     yield found
-    assert found.process
-    found.process.kill()
-    found.process.wait(10)
-    assert found.process.stdout
-    found.process.stdout.close()
+    found.kill()
 
 
 class Asking:
@@ -108,8 +104,7 @@ def test_what_takes_longer_than_the_grace_is_kept_for_the_next_server(server: Se
     [asking] = begun(server, request(1, steps=LONG, n=4))
     told(server)
     began = time.monotonic()
-    assert server.process
-    assert server.process.wait(30) == 0
+    assert server._ended(30) == 0
     assert time.monotonic() - began < 8.0
     answer = asking.done()
     assert answer is None or (answer.status_code == 503 and answer.headers["retry-after"].isdigit())

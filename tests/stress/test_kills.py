@@ -78,8 +78,7 @@ async def under_load(data: Path, model: str, ledger_url: str, kill: object) -> T
     clients = [asyncio.create_task(ask(server, number, told, ended)) for number in range(CLIENTS)]
     dice = random.Random(5)
     for _ in range(KILLS):
-        await asyncio.sleep(dice.random() * 0.8)
-        await asyncio.to_thread(kill, server)  # type: ignore[arg-type]
+        await asyncio.to_thread(kill, server, dice)  # type: ignore[arg-type]
     ended.set()
     await asyncio.wait_for(asyncio.gather(*clients), 120)
     await asyncio.to_thread(server.settle, 120.0)
@@ -87,8 +86,9 @@ async def under_load(data: Path, model: str, ledger_url: str, kill: object) -> T
     return told
 
 
-def kill_server(server: Serving) -> None:
-    """It, and not its workers, who have to notice."""
+def kill_server(server: Serving, dice: random.Random) -> None:
+    """It, and not its workers, who have to notice; before it draws anything, now and then."""
+    time.sleep(dice.random() * 5.0)
     workers = server.workers()
     server.kill()
     ends = time.monotonic() + 20
@@ -104,11 +104,14 @@ def alive(pid: int) -> bool:
     return False
 
 
-def kill_worker(server: Serving) -> None:
+def kill_worker(server: Serving, dice: random.Random) -> None:
+    """While it loads, now and then."""
+    if dice.random() < 0.8:
+        server.ready()
+    time.sleep(dice.random() * 1.5)
     for worker in server.workers():
         with contextlib.suppress(ProcessLookupError):
             os.kill(worker, signal.SIGKILL)
-    time.sleep(0.5)
 
 
 async def ask(server: Serving, number: int, told: Told, ended: asyncio.Event) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -13,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 import limner
-from limner.serve import a1111, openai, seeing
+from limner.serve import a1111, caps, openai, seeing
 from limner.serve.door import Door, Shape
 from limner.serve.listening import Address
 from limner.serve.page import login
@@ -38,6 +39,7 @@ def application(service: Service, address: Address, metrics: Metrics, *, page: b
 
     app = FastAPI(
         title="Limner", version=limner.__version__, lifespan=lifespan, docs_url=None, redoc_url=None,
+        max_body_size=caps.BODY,
         middleware=[
             Middleware(Requests, metrics=metrics),
             Middleware(Door, keys=service.ledger.keys, hosts=address.hosts, shape=shape_for, watch=metrics),
@@ -61,5 +63,14 @@ def shape_for(path: str) -> Shape:
 
 def _answered(request: Request, error: Exception) -> JSONResponse:
     found = problem(error)
+    if found.status == 405:
+        found = replace(found, more={"Allow": ", ".join(_methods(request))})
     body: dict[str, Any] = dict(shape_for(request.url.path)(found))
     return JSONResponse(body, status_code=found.status, headers=found.headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """All that a path is there for; the router knows of the first of its routes alone."""
+    route = request.scope.get("route")
+    told = request.app.openapi()["paths"].get(getattr(route, "path", ""), {})
+    return sorted(method.upper() for method in told) or sorted(getattr(route, "methods", None) or ["GET"])

@@ -14,6 +14,7 @@ PROMPT = 2000  # characters
 SIDE = 4096  # pixels
 STEPS = 1000
 WORK = 10 * 50 * 1024 * 1024  # pixels times steps times pictures, of one order
+PAUSE = 30.0  # seconds between two parts of a body
 NAME = 255  # characters of an Idempotency-Key
 
 

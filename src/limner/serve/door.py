@@ -19,13 +19,16 @@ from starlette.requests import Request, cookie_parser
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from limner.serve import caps
 from limner.serve.ledger import Key, Keys
 from limner.serve.problems import Problem, problem
 from limner.serve.watching import Watch
 
 COOKIE, LIVE, LOGIN = "limner-key", "/healthz/live", "/login"
 SAFE = ("GET", "HEAD", "OPTIONS")
+TYPES, FORM = ("application/json", "multipart/form-data"), "application/x-www-form-urlencoded"
 HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",  # the page has another
     "Cross-Origin-Resource-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -54,7 +57,7 @@ class Door:
         answer = Answer(send, state["request_id"])
         try:
             state["key"] = await self._let_in(Headers(scope=scope), scope["method"], scope["path"])
-            await self._app(scope, receive, answer)
+            await self._app(scope, Reading(receive), answer)
         except Exception as error:
             found = problem(error)
             state["error"] = found.code
@@ -66,6 +69,7 @@ class Door:
     async def _let_in(self, headers: Headers, method: str, path: str) -> Key | None:
         self._check_host(headers)
         self._check_origin(headers, method)
+        _check_type(headers, method, path)
         return None if path in (LIVE, LOGIN) else await self._key(headers)
 
     def _check_host(self, headers: Headers) -> None:
@@ -104,6 +108,25 @@ class Door:
         return JSONResponse(self._shape(path)(found), status_code=found.status, headers=headers)
 
 
+class Reading:
+    """What is received, as long as it comes: who sends a body drop by drop is not waited for."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive, self._whole = receive, False
+
+    async def __call__(self) -> Message:
+        if self._whole:  # what comes now is that the client has gone, which may take as long as it likes
+            return await self._receive()
+        try:
+            message = await asyncio.wait_for(self._receive(), caps.PAUSE)
+        except TimeoutError:
+            raise Problem(
+                status=408, kind="invalid_request_error", code="timeout", message="the body does not come: send it anew"
+            ) from None
+        self._whole = message["type"] != "http.request" or not message.get("more_body", False)
+        return message
+
+
 class Answer:
     """Passes on what is sent, with headers of ours; `begun` once its status is."""
 
@@ -125,6 +148,16 @@ def key_of(request: Request) -> Key | None:
     """With whose key a request came in."""
     key: Key | None = request.state.key
     return key
+
+
+def _check_type(headers: Headers, method: str, path: str) -> None:
+    """A page elsewhere can have a browser send forms and plain text here without asking; JSON it cannot."""
+    if method in SAFE or (headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers):
+        return
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in TYPES and not (path == LOGIN and kind == FORM):
+        said = "a body is application/json, or multipart/form-data where files are sent"
+        raise Problem(status=415, kind="invalid_request_error", code="unsupported_type", message=said)
 
 
 def _outside(status: int, kind: str, message: str) -> Problem:

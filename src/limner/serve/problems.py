@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import secrets
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -33,10 +34,11 @@ class Problem(Exception):  # noqa: N818
     message: str
     param: str | None = None
     retry_after: int | None = None
+    more: Mapping[str, str] = field(default_factory=dict)  # headers
 
     @property
     def headers(self) -> dict[str, str]:
-        return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        return {**self.more} | ({} if self.retry_after is None else {"Retry-After": str(self.retry_after)})
 
 
 def invalid(message: str, *, param: str | None = None, code: str = "invalid_value", status: int = 400) -> Problem:
@@ -113,4 +115,6 @@ def _refused(error: HTTPException) -> Problem:
     kind = kinds.get(error.status_code, "invalid_request_error" if error.status_code < 500 else "server_error")
     codes = {401: "invalid_api_key", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
     code = codes.get(error.status_code, "refused")
-    return Problem(status=error.status_code, kind=kind, code=code, message=str(error.detail))
+    return Problem(
+        status=error.status_code, kind=kind, code=code, message=str(error.detail), more=error.headers or {}
+    )  # fmt: skip

@@ -79,7 +79,7 @@ def _fields(form: FormData) -> dict[str, Any]:
     """All but the files. Two of one name are one too many."""
     found: dict[str, Any] = {}
     for name, value in form.multi_items():
-        if name in (*IMAGES, "mask"):
+        if name in (*IMAGES, "mask") or (value == "" and name != "prompt"):  # a field that was left empty
             continue
         if name in found:
             raise invalid(f"the form has {name[:100]} twice", param=name[:100])
@@ -116,9 +116,24 @@ def _one_alone() -> Exception:
     return invalid("an edit is of one image here: send one", param="image")
 
 
+def schema_of(kind: type[BaseModel]) -> dict[str, Any]:
+    """With all that it refers to in it, since it is not among the application's components."""
+    schema = kind.model_json_schema()
+    parts = schema.pop("$defs", {})
+
+    def inlined(part: Any) -> Any:
+        if isinstance(part, dict):
+            name = str(part.get("$ref", "")).rpartition("/")[2]
+            return inlined(parts[name]) if name in parts else {key: inlined(one) for key, one in part.items()}
+        return [inlined(one) for one in part] if isinstance(part, list) else part
+
+    found: dict[str, Any] = inlined(schema)
+    return found
+
+
 def contents(kind: type[BaseModel], *, files: Sequence[str]) -> dict[str, Any]:
     """The form as OpenAPI describes it."""
-    schema = kind.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema = schema_of(kind)
     schema["properties"] |= {name: {"type": "string", "format": "binary"} for name in files}
     schema["required"] = [*schema.get("required", []), "image"]
     return {"multipart/form-data": {"schema": schema}}

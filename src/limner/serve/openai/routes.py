@@ -81,7 +81,7 @@ def _add_generations(found: APIRouter, service: Service) -> None:
 
 def _add_edits(found: APIRouter, service: Service) -> None:
     content = reading.contents(Editing, files=["image", "mask"])
-    content["application/json"] = {"schema": EditingJson.model_json_schema(ref_template="#/components/schemas/{model}")}
+    content["application/json"] = {"schema": reading.schema_of(EditingJson)}
 
     @found.post(
         "/images/edits", response_model=Pictures, responses=STREAMED,

@@ -26,6 +26,7 @@ class Serving:
     models: Sequence[str]
     options: Sequence[str] = ()
     port: int = 0
+    page: bool = False
     secret: str = ""  # the key, where it asks for one
     process: subprocess.Popen[str] | None = field(default=None, init=False)
 
@@ -35,7 +36,8 @@ class Serving:
 
     def start(self) -> None:
         """Until it listens."""
-        command = [sys.executable, "-m", "limner", "serve", *self.models, "--port", str(self.port), "--no-page"]
+        command = [sys.executable, "-m", "limner", "serve", *self.models, "--port", str(self.port)]
+        command += ["--page" if self.page else "--no-page"]
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1",
                        "PYTHONPATH": os.pathsep.join(sys.path)}  # fmt: skip
         with (self.data.parent / f"{self.data.name}.log").open("a") as log:
@@ -121,9 +123,11 @@ class Serving:
 
 
 @contextlib.contextmanager
-def serving(data: Path, models: Sequence[str], *options: str, secret: str = "") -> Iterator[Serving]:
+def serving(
+    data: Path, models: Sequence[str], *options: str, page: bool = False, secret: str = ""
+) -> Iterator[Serving]:
     """One that is ready, and gone with all its workers at the end."""
-    found = Serving(data, models, options, secret=secret)
+    found = Serving(data, models, options, page=page, secret=secret)
     found.start()
     try:
         found.ready()

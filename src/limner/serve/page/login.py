@@ -21,8 +21,9 @@ box-sizing:border-box;padding:.5rem;margin:.4rem 0}}p.wrong{{color:#b91c1c}}</st
 <button>Open</button>{said}</form></body></html>"""
 WRONG = '<p class="wrong" role="alert">This key opens nothing.</p>'
 STRICT = {
+    "Referrer-Policy": "same-origin",  # with no-referrer a form says that it comes from nowhere, and is refused
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; "
-    "frame-ancestors 'none'"
+    "frame-ancestors 'none'",
 }
 MONTH = 30 * 86400
 

@@ -84,14 +84,14 @@ def opened(browser: Any, server: Serving, **options: Any) -> Iterator[Any]:
     page.wait_for_selector("#prompt textarea")
     page.evaluate(SOURCES)
     yield page
-    assert page.evaluate("window.ran") is None
+    assert page.is_closed() or page.evaluate("window.ran") is None
     context.close()
     assert errors == []
     assert outside == []
 
 
 def until(page: Any, condition: str, *given: str) -> None:
-    """Playwright's own waiting is a script made of text, which the page's policy forbids."""
+    """As often as it takes."""
     ends = time.monotonic() + PATIENCE / 1000
     while not page.evaluate(condition, *given):
         assert time.monotonic() < ends, condition
@@ -210,10 +210,6 @@ def test_stop_and_closing_the_tab_end_a_drawing(browser: Any, server: Serving) -
             server._until(lambda: server.metric("t2i_drawing") > 0)
             end()
             server._until(lambda: server.metric("t2i_drawing") == 0, 20.0)
-            if page.is_closed():
-                break
-        page = page.context.new_page()
-        page.goto(server.url)
 
 
 def test_what_somebody_wrote_is_text(browser: Any, server: Serving) -> None:

@@ -57,7 +57,7 @@ def _models(service: Service) -> gr.Dropdown:
 
 
 def _html(value: str, **about: Any) -> gr.Markdown:
-    """HTML of ours. A gr.HTML would be filled in by a script that is made of text, which the page's policy forbids."""
+    """HTML of ours. A gr.HTML would take what is in braces in a text for a template, and run it."""
     return gr.Markdown(value, sanitize_html=False, latex_delimiters=[], **about)
 
 

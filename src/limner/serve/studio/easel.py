@@ -10,7 +10,6 @@ import resource
 import secrets
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +18,7 @@ from limner.pipeline import Picture, Pipeline
 from limner.serve.studio.asking import asked
 from limner.serve.studio.batching import Batch
 from limner.serve.studio.messages import Advanced, At, Begun, Done, Draw, Failed, FromWorker, Seen
+from limner.serve.traces import traced
 
 Told = tuple[FromWorker, tuple[bytes, ...]]
 
@@ -173,7 +173,7 @@ def explained(error: Exception) -> tuple[str, bool]:
     if isinstance(error, InputError):
         return str(error), False
     number = secrets.token_hex(4)
-    print(f"error {number}: {''.join(traceback.format_exception(error))}", file=sys.stderr, end="", flush=True)
+    print(f"error {number}: {traced(error)}", file=sys.stderr, flush=True)
     return number, True
 
 

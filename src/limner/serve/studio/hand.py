@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import AsyncIterator, Sequence
 
@@ -12,6 +13,9 @@ from limner.serve.studio.messages import Draw, FromWorker, Load, Ready, Stop, To
 from limner.serve.studio.queue import Entry
 
 CHUNK = 1 << 16
+LAST_WORDS = 1.0  # seconds for what a worker that is gone has still said
+
+log = logging.getLogger(__name__)
 
 
 class Hand:
@@ -25,13 +29,16 @@ class Hand:
         self.leaving = self.dismissed = self.refused = False
         self.hired = self.heard = self.used = time.monotonic()
         self.memory = self.together = self.steps = self.pictures = 0
+        self._relaying = asyncio.create_task(self._relay())
 
     @staticmethod
     async def hire(model: str, command: Sequence[str], load: Load) -> Hand:
-        """A process that begins to load; what it logs goes where our own errors go."""
+        """A process that begins to load; what it writes to its errors goes into our log."""
         pipe = asyncio.subprocess.PIPE
         # A session of its own: an interrupt at the terminal is ours to answer.
-        process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, start_new_session=True)
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
+        )  # fmt: skip
         hand = Hand(model, process)
         hand.say(load)
         return hand
@@ -96,3 +103,17 @@ class Hand:
             while await self.process.stdout.read(CHUNK):
                 pass
         await self.process.wait()
+        await asyncio.wait({self._relaying}, timeout=LAST_WORDS)
+        self._relaying.cancel()
+
+    async def _relay(self) -> None:
+        """Into the log, line by line."""
+        while line := await self._line():
+            log.warning("%s", line.decode(errors="replace").rstrip(), extra={"about": {"model": self.model}})
+
+    async def _line(self) -> bytes:
+        assert self.process.stderr is not None
+        try:
+            return await self.process.stderr.readline()
+        except ValueError:
+            return b"(a line that was too long)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -20,6 +21,7 @@ from limner.serve.listening import Address
 from limner.serve.page import login
 from limner.serve.page.lazy import Page
 from limner.serve.problems import problem
+from limner.serve.seeing.drift.watching import Drift
 from limner.serve.seeing.metrics import Metrics
 from limner.serve.seeing.requests import Requests
 from limner.serve.seeing.standing import StandingCollector
@@ -34,7 +36,9 @@ def application(service: Service, address: Address, metrics: Metrics, *, page: b
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with service:
+            watching = asyncio.create_task(Drift(service, metrics).watch())
             yield
+            watching.cancel()
             await people.close()
 
     app = FastAPI(

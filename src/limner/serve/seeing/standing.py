@@ -25,7 +25,7 @@ class StandingCollector(Collector):
         yield GaugeMetricFamily("t2i_queue_depth", "Pictures that wait.", value=found.waiting)
         yield GaugeMetricFamily("t2i_drawing", "Pictures that a worker has.", value=found.drawing)
         yield GaugeMetricFamily(
-            "t2i_ready", "1 while a picture of the usual model would be begun at once.", value=float(self._service.ready)
+            "t2i_ready", "1 while a picture would be begun at once.", value=float(self._service.ready)
         )
         yield GaugeMetricFamily("t2i_draining", "1 while it takes no more.", value=float(found.draining))
         yield CounterMetricFamily("t2i_denoise_steps", "Steps of pictures that were done.", value=found.steps)

@@ -59,9 +59,8 @@ def secret(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 @pytest.fixture(scope="module")
 def server(secret: tuple[Path, str], model: str) -> Iterator[Serving]:
-    """With a page and a key, and the same model under two names."""
-    other = shutil.copytree(model, secret[0].parent / "other")
-    with serving(secret[0], [model, str(other)], page=True, secret=secret[1]) as found:
+    """With a page, a key, and two models."""
+    with serving(secret[0], ["flow-scenes", model], page=True, secret=secret[1]) as found:
         yield found
 
 
@@ -197,7 +196,7 @@ def test_what_is_wrong_is_said_in_a_line(browser: Any, server: Serving) -> None:
         page.fill("#prompt textarea", "a red square")
         page.press("#prompt textarea", "Enter")
         page.wait_for_selector("#line .wrong")
-        assert "32 x 32" in page.inner_text("#line")
+        assert "128 x 128" in page.inner_text("#line")
 
 
 def test_stop_and_closing_the_tab_end_a_drawing(browser: Any, server: Serving) -> None:

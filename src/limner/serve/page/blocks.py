@@ -111,7 +111,7 @@ class Draw:
             gr.Markdown("What you paint is drawn anew; without any paint the whole picture is.")
             self.editor = gr.ImageEditor(
                 type="pil", sources=["upload", "clipboard"], label="Picture", show_label=False, elem_id="editor",
-                brush=gr.Brush(colors=["#e11d48"], color_mode="fixed", default_size=24), transforms=("crop",),
+                brush=gr.Brush(colors=["#e11d48"], color_mode="fixed", default_size="auto"), transforms=("crop",),
                 layers=False, height=360, format="png", buttons=[],
             )  # fmt: skip
             self.strength = gr.Slider(

@@ -132,6 +132,8 @@ def test_a_picture_comes_step_by_step_is_repainted_and_found_again(
         (tmp_path / "image.png").write_bytes(file.content)
 
         page.click("text=Draw over a picture")
+        page.wait_for_selector("#editor canvas", state="attached")
+        time.sleep(1.0)  # the editor begins
         page.set_input_files("#editor input[type=file]", tmp_path / "image.png")
         page.wait_for_selector("#editor canvas")
         time.sleep(1.0)  # the editor lays the picture out

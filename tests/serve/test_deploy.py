@@ -75,9 +75,9 @@ def test_nothing_runs_as_root_or_writes_to_its_own_files() -> None:
 def test_the_platform_waits_longer_than_the_service_takes_to_drain() -> None:
     [compose] = documents(DEPLOY / "compose.yaml")
     [deployment] = [one for one in documents(DEPLOY / "kubernetes/limner.yaml") if one["kind"] == "Deployment"]
-    pod = deployment["spec"]["template"]["spec"]
+    pod, composed = deployment["spec"]["template"]["spec"], compose["services"]["limner"]
     commands = {
-        "compose": (compose["services"]["limner"]["command"], int(compose["services"]["limner"]["stop_grace_period"][:-1])),
+        "compose": (composed["command"], int(composed["stop_grace_period"].removesuffix("s"))),
         "kubernetes": (pod["containers"][0]["args"], pod["terminationGracePeriodSeconds"]),
     }  # fmt: skip
     for command, given in commands.values():

@@ -22,7 +22,8 @@ test: .venv/for-test
 
 stress: .venv/for-test
 	LIMNER_KILLS=50 $(BIN)/python -m pytest tests/serve/ledger/test_kills.py tests/serve/test_pictures.py -k killed $(ARGS)
-	LIMNER_EXAMPLES=100 $(BIN)/python -m pytest tests/stress -m stress -s $(ARGS)
+	$(BIN)/python -m pytest tests/stress -m stress -s $(ARGS)
+	LIMNER_EXAMPLES=100 $(BIN)/python -m pytest tests/serve/test_schema.py -s $(ARGS)
 
 check: .venv/for-check
 	$(BIN)/ruff check .

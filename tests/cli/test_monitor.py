@@ -24,8 +24,8 @@ FOREIGN = (
 )  # fmt: skip
 
 
-def captions(count: int) -> list[str]:
-    scenes = Scenes("seen", seed=99)
+def captions(count: int, *, seed: int = 99) -> list[str]:
+    scenes = Scenes("seen", seed=seed)
     return [scenes.truth(index).caption for index in range(count)]
 
 
@@ -111,7 +111,7 @@ def test_another_model_has_no_reference_until_one_is_made(
     asked(here / "studio", captions(40), model="small").close()
     assert main(["monitor", "--model", model]) == 0
     assert "--reference" in capsys.readouterr().out
-    (here / "captions.txt").write_text("\n".join(captions(300)))
+    (here / "captions.txt").write_text("\n".join(captions(2000, seed=5)))
     assert main(["monitor", "--model", model, "--reference", "captions.txt"]) == 0
     reference = Path(capsys.readouterr().out.strip())
     assert reference.exists()

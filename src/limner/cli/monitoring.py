@@ -45,9 +45,10 @@ def look(order: Order, *, say: Callable[[str], object]) -> bool:
     from limner.serve.seeing.drift.reference import Reference, place, tokenizer_of
     from limner.serve.seeing.drift.reporting import line, report
 
+    since = time.time() - seconds(order.since)
     limits = Limits(drift=order.drift, failed=order.failed, refused=order.refused, seconds=order.seconds)
     folder = find_model(order.model)
-    jobs = _jobs(order, name_of(folder))
+    jobs = _jobs(order, name_of(folder), since)
     reference = Reference.read(place(folder)) if place(folder).is_file() else None
     found = examine(
         name_of(folder), jobs, limits, reference=reference,
@@ -76,14 +77,14 @@ def make(model: str, captions: Path) -> str:
     return str(path)
 
 
-def _jobs(order: Order, model: str) -> list[Job]:
+def _jobs(order: Order, model: str, since: float) -> list[Job]:
     from limner.serve.ledger import History
 
     place = serving.place(order.data, order.ledger)
     if isinstance(place, Path) and not place.exists():
         raise InputError(f"{place} does not exist; give the service's folder by --data, or its database by --ledger")
     with closing(History.open(place)) as history:
-        found = history.since(time.time() - seconds(order.since), most=MOST)
+        found = history.since(since, most=MOST)
     return [job for job in found if job.order.model == model]
 
 

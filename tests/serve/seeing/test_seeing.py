@@ -114,7 +114,7 @@ def test_it_is_ready_when_it_can_draw_and_not_before(tmp_path: Path, model: str)
         assert time.monotonic() - began < 10.0  # a new one is there
         assert server.metric("t2i_worker_deaths_total", model="small") == 1
         (tmp_path / "data" / "ledger.sqlite").rename(tmp_path / "away")
-        assert server.get("/healthz/ready") == (503, '{"status":"ledger unavailable"}')
+        assert server.get("/healthz/ready")[0] == 503
         assert server.answers("/healthz/live")
         refused = httpx.post(server.url + GENERATIONS, json=request(1), timeout=30)
         assert refused.status_code == 503

@@ -165,7 +165,7 @@ def test_who_is_silent_or_says_nonsense_is_taken_for_dead(tmp_path: Path, prompt
         await studio.submit(job("good"))
         await over(studio, "good")
 
-    books = run(work, tmp_path, silence=1.0)
+    books = run(work, tmp_path, silence=6.0)
     assert books.ends["bad"][0] is State.FAILED
     assert books.ends["good"][0] is State.DONE
 

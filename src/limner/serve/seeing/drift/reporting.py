@@ -50,10 +50,11 @@ def _row(one: Finding) -> list[str]:
 
 def _farthest(found: Examined) -> Section:
     assert found.reference is not None
-    pairs = sorted(zip(found.measured, found.jobs, strict=True), key=lambda pair: -pair[0].distance)[:FARTHEST]
+    prompts = {job.order.prompt: one for one, job in zip(found.measured, found.jobs, strict=True)}  # each of them once
+    farthest = sorted(prompts.items(), key=lambda pair: -pair[1].distance)[:FARTHEST]
     rows = [
-        [job.order.prompt[:80], f"{one.distance:.2f}", f"{one.unknown:.0%}", found.reference.examples[one.nearest][:80]]
-        for one, job in pairs
+        [prompt[:80], f"{one.distance:.2f}", f"{one.unknown:.0%}", found.reference.examples[one.nearest][:80]]
+        for prompt, one in farthest
     ]
     return Section(
         "Prompts farthest from any caption",

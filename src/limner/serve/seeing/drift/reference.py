@@ -42,10 +42,11 @@ class Reference:
     def of(captions: Sequence[str], tokenizer: Tokenizer) -> Reference:
         """Of these captions, in no order that means anything; InputError for too few."""
         check(len(captions) >= FEWEST, f"{len(captions)} captions are too few to compare with; give {FEWEST} or more")
-        known = Counter(word for caption in captions for word in set(words(caption)))
-        some = min(EXAMPLES, len(captions) // 2)
-        examples, others = tuple(captions[:some]), captions[some : some + HELD_OUT]
-        found = Reference(captions=len(captions), known=dict(known), examples=examples, counts={})
+        held = min(HELD_OUT, len(captions) // 3)
+        others, rest = captions[:held], captions[held:]  # what is measured has no part in the measure
+        known = Counter(word for caption in rest for word in set(words(caption)))
+        examples = tuple(rest[: min(EXAMPLES, len(rest) // 2)])
+        found = Reference(captions=len(rest), known=dict(known), examples=examples, counts={})
         return replace(found, counts=tallied(found.ruler(tokenizer).measure(others)))
 
     def scored(self, scores: Sequence[float], *, judge: str, judge_hash: str) -> Reference:

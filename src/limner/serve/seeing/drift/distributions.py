@@ -41,21 +41,23 @@ MEASURES = (LENGTH, UNKNOWN, DISTANCE, SCORE)
 def distance(one: Sequence[int], other: Sequence[int]) -> float:
     """The Jensen-Shannon distance of two counts in the same bins: 0 where their shares are the same, 1 where they have
     no bin in common (Endres and Schindelin, 2003). It needs no count to be above 0, and each is above 0 in all."""
-    return float(_distances(np.asarray(one, float)[None], np.asarray(other, float))[0])
+    return float(_distances(np.asarray([one], float), np.asarray([other], float))[0])
 
 
 def by_chance(reference: Sequence[int], size: int) -> float:
-    """The distance beyond which one of a hundred samples of so many would be, if all came from the reference."""
-    shares = np.asarray(reference, float)
-    samples = np.random.default_rng(0).multinomial(size, shares / shares.sum(), size=DRAWS)
-    return float(np.quantile(_distances(samples.astype(float), shares), LEVEL))
+    """The distance beyond which one of a hundred samples of so many would be, if all came from where the reference came
+    from, which is a sample itself."""
+    total = sum(reference)
+    shares, dice = np.asarray(reference, float) / total, np.random.default_rng(0)
+    samples, others = (dice.multinomial(count, shares, size=DRAWS).astype(float) for count in (size, total))
+    return float(np.quantile(_distances(samples, others), LEVEL))
 
 
-def _distances(rows: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Of each row (N, bins) and the counts (bins,)."""
-    p, q = rows / rows.sum(axis=1, keepdims=True), counts / counts.sum()
+def _distances(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Of each row of counts (N, bins) and the other in its place."""
+    p, q = (counts / counts.sum(axis=1, keepdims=True) for counts in (rows, others))
     middle = (p + q) / 2
-    divergence = (_information(p, middle) + _information(np.broadcast_to(q, p.shape), middle)) / 2
+    divergence = (_information(p, middle) + _information(q, middle)) / 2
     found: np.ndarray = np.sqrt(np.clip(divergence, 0.0, 1.0))
     return found
 

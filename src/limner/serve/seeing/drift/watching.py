@@ -11,8 +11,8 @@ from prometheus_client import Gauge
 
 from limner.core import InputError, Tokenizer
 from limner.serve.catalogue import Catalogue, Model
-from limner.serve.faults import Unavailable
 from limner.serve.orders import Job
+from limner.serve.seeing.drift.distributions import MEASURES
 from limner.serve.seeing.drift.examination import Examined, Limits, examine
 from limner.serve.seeing.drift.reference import Reference, place, tokenizer_of
 from limner.serve.seeing.metrics import Metrics
@@ -43,7 +43,7 @@ class Drift:
         while self._rulers:
             try:
                 await asyncio.to_thread(self.look)
-            except Unavailable:
+            except Exception:  # of the ledger, say: what only looks on ends for nothing
                 log.exception("drift cannot be looked at now")
             await asyncio.sleep(PERIOD)
 
@@ -53,10 +53,15 @@ class Drift:
             self._note(examined(name, jobs, reference, tokenizer))
 
     def _note(self, found: Examined) -> None:
-        for one in found.findings:
-            if one.chance is not None and one.value is not None:
-                self._distance.labels(found.model, one.name).set(one.value)
-                self._chance.labels(found.model, one.name).set(one.chance)
+        """Of too few prompts nothing is said, and not what was said before."""
+        drifts = {one.name: one for one in found.findings if one.chance is not None}
+        for measure in MEASURES:
+            one = drifts.get(measure.name)
+            for gauge, value in ((self._distance, one and one.value), (self._chance, one and one.chance)):
+                if value is None:
+                    gauge.remove(found.model, measure.name)
+                else:
+                    gauge.labels(found.model, measure.name).set(value)
 
 
 def examined(name: str, jobs: list[Job], reference: Reference, tokenizer: Tokenizer) -> Examined:

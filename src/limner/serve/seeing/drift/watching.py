@@ -57,7 +57,8 @@ class Drift:
         drifts = {one.name: one for one in found.findings if one.chance is not None}
         for measure in MEASURES:
             one = drifts.get(measure.name)
-            for gauge, value in ((self._distance, one and one.value), (self._chance, one and one.chance)):
+            values = (None, None) if one is None else (one.value, one.chance)
+            for gauge, value in zip((self._distance, self._chance), values, strict=True):
                 if value is None:
                     gauge.remove(found.model, measure.name)
                 else:

@@ -89,3 +89,17 @@ def test_no_metric_has_a_prompt_in_it(service: Serving) -> None:
     secret = "a prompt that nobody else writes"
     assert httpx.post(f"{service.url}/v1/images/generations", json=request(1) | {"prompt": secret}).status_code == 200
     assert secret not in service.get("/metrics")[1]
+
+
+def test_keys_are_made_where_the_service_looks_for_them() -> None:
+    """What is asked of `limner keys` takes the place of a command: the ledger has to be named apart from it."""
+    [compose] = documents(DEPLOY / "compose.yaml")
+    served, keys = compose["services"]["limner"], compose["services"]["limner-keys"]
+    assert f"--ledger={keys['environment']['LEDGER']}" in served["command"]
+    assert keys["entrypoint"][2].endswith('"$$@" --ledger "$$LEDGER"')
+    [deployment] = [one for one in documents(DEPLOY / "kubernetes/limner.yaml") if one["kind"] == "Deployment"]
+    [job] = documents(DEPLOY / "kubernetes/keys.yaml")
+    makes, serves = (one["spec"]["template"]["spec"]["containers"][0] for one in (job, deployment))
+    assert makes["env"][0] in serves["env"]
+    assert "--ledger=$(LIMNER_LEDGER)" in makes["command"]
+    assert "--ledger=$(LIMNER_LEDGER)" in serves["args"]

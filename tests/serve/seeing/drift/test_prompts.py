@@ -137,7 +137,12 @@ def test_a_reference_is_read_as_it_was_written(reference: Reference, tmp_path: P
     reference.write(path)
     assert Reference.read(path) == reference
     whole = json.loads(path.read_text())
-    for broken in ("[1]", "{", json.dumps({**whole, "format": 99}), json.dumps({**whole, "counts": {"length": [1, 2]}})):
+    for broken in (
+        "[1]",
+        "{",
+        json.dumps({**whole, "format": 99}),
+        json.dumps({**whole, "counts": {"length": [1, 2]}}),
+    ):
         path.write_text(broken)
         with pytest.raises(InputError, match=r"reference\.json"):
             Reference.read(path)

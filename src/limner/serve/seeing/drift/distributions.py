@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LEVEL, DRAWS = 0.99, 1000  # of what chance does
+LEVEL, DRAWS = 0.999, 4000  # of what chance does: who looks every day wants no alarm of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,8 @@ def distance(one: Sequence[int], other: Sequence[int]) -> float:
 
 
 def by_chance(reference: Sequence[int], size: int) -> float:
-    """The distance beyond which one of a hundred samples of so many would be, if all came from where the reference came
-    from, which is a sample itself."""
+    """The distance beyond which one of a thousand samples of so many would be, if all came from where the reference
+    came from, which is a sample itself."""
     total = sum(reference)
     shares, dice = np.asarray(reference, float) / total, np.random.default_rng(0)
     samples, others = (dice.multinomial(count, shares, size=DRAWS).astype(float) for count in (size, total))

@@ -34,7 +34,7 @@ class Drift:
             ["model", "measure"], registry=metrics.registry,
         )  # fmt: skip
         self._chance = Gauge(
-            "t2i_drift_chance", "The distance beyond which chance alone takes one of a hundred such days.",
+            "t2i_drift_chance", "The distance beyond which chance alone takes one of a thousand such days.",
             ["model", "measure"], registry=metrics.registry,
         )  # fmt: skip
 

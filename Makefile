@@ -1,6 +1,6 @@
 # make draw PROMPT="a red balloon over a meadow"   install what drawing needs, and draw
 # make test                                        install what the tests need, and run them
-# make stress                                      kill what keeps books and pictures, over and over
+# make stress                                      the service under load, killed over and over, and for long
 # make check                                       style, types, layers
 # make oracles                                     ours against other programs, at full size too: gigabytes and minutes
 #
@@ -22,6 +22,8 @@ test: .venv/for-test
 
 stress: .venv/for-test
 	LIMNER_KILLS=50 $(BIN)/python -m pytest tests/serve/ledger/test_kills.py tests/serve/test_pictures.py -k killed $(ARGS)
+	$(BIN)/python -m pytest tests/stress -m stress -s $(ARGS)
+	LIMNER_EXAMPLES=100 $(BIN)/python -m pytest tests/serve/test_schema.py -s $(ARGS)
 
 check: .venv/for-check
 	$(BIN)/ruff check .

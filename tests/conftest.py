@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from limner import families
 from limner.text.bpe import BPE
 
 CAPTIONS = [
@@ -33,3 +34,12 @@ def process_as_it_was() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def tokenizer() -> BPE:
     return BPE.train(CAPTIONS * 5, 300)
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory, tokenizer: BPE) -> str:
+    """The folder of a small flow that was never trained, for who cares about everything but the pictures."""
+    folder = tmp_path_factory.mktemp("models") / "small"
+    kind = families.find("flow")
+    families.save(folder, kind(kind.presets["tiny"], tokenizer))
+    return str(folder)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import math
 import types
 import typing
@@ -289,7 +290,7 @@ def parse(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     """
     assert dataclasses.is_dataclass(kind), kind
     fields = {one.name: one for one in dataclasses.fields(kind) if one.init}
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     for key in values:
         if key not in fields:
             raise InputError(f'{where}: unknown key "{key}"{nearest(key, list(fields))}; known: {", ".join(fields)}')
@@ -301,6 +302,12 @@ def parse(kind: type[T], values: Mapping[str, Any], where: str) -> T:
         return typing.cast(T, kind(**found))
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
+
+
+@functools.cache
+def _hints(kind: type) -> Mapping[str, Any]:
+    """Looked up once: it takes longer than the reading."""
+    return typing.get_type_hints(kind)
 
 
 def unparse(value: Any) -> Any:

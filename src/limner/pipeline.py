@@ -44,10 +44,7 @@ def drawing(
     `on_step` is shown the sketches of a batch after each of their steps. InputError before anything is drawn where a
     request is for a size that the family does not draw.
     """
-    sizes = Sizes.of(family)
-    for request in requests:
-        if request.size is not None:
-            sizes.check(request.size)
+    _check_sizes(family, requests)
     for some in _together(requests, batch, own=family.config.image_size):
         sketches = family.begin(some)
         while undone := [sketch for sketch in sketches if not sketch.done]:
@@ -56,6 +53,13 @@ def drawing(
                 on_step(sketches)
         engine.rest(family)
         yield sketches
+
+
+def _check_sizes(family: Family, requests: Sequence[Request]) -> None:
+    sizes = Sizes.of(family)
+    for request in requests:
+        if request.size is not None:
+            sizes.check(request.size)
 
 
 def _together(requests: Sequence[Request], most: int, *, own: int) -> Iterator[list[Request]]:
@@ -364,7 +368,33 @@ class Pipeline:
         self._hasten(requests)
         for done in drawing(self.family, requests, batch=batch, on_step=on_step):
             for sketch in self._enlarged(done, on_step):
-                yield self._picture(sketch, sketch.image, batch=len(done))
+                yield self.picture(sketch, batch=len(done))
+
+    def begin(self, requests: Sequence[Request]) -> list[Sketch]:
+        """Step by step, for who draws many at once: `begin`, `advance` until a sketch is done, and then, unless it is
+        to be drawn `larger`, its `picture`. InputError where a request does not fit the model."""
+        self._hasten(requests)
+        _check_sizes(self.family, requests)
+        return self.family.begin(requests)
+
+    def advance(self, sketches: Sequence[Sketch]) -> None:
+        """One step for each, none of which is done: whatever their steps, sizes and knobs."""
+        self.family.advance(sketches)
+
+    def rest(self) -> None:
+        """No step is to be done for now."""
+        engine.rest(self.family)
+
+    def larger(self, sketch: Sketch) -> Task | None:
+        """The request for the second time, where what is done is to be enlarged and drawn once more."""
+        task = _task(sketch)
+        if not task.canvas.twice:
+            return None
+        return task.upon(task.canvas.enlarged(to_pil(sketch.image), Sizes.of(self.family)))
+
+    def picture(self, sketch: Sketch, *, batch: int) -> Picture:
+        """What is done, as it was asked for; `batch` is how many were drawn together."""
+        return self._picture(sketch, sketch.image, batch=batch)
 
     def _hasten(self, requests: Sequence[Request]) -> None:
         """Once, before the first picture."""
@@ -436,15 +466,11 @@ class Pipeline:
 
     def _enlarged(self, done: Sequence[Sketch], on_step: OnStep | None) -> Iterator[Sketch]:
         """`done`, those that are drawn twice drawn again: fewer together, so that they take no more memory."""
-        tasks = [self._larger(one) for one in done if _task(one).canvas.twice]
+        tasks = [task for one in done if (task := self.larger(one)) is not None]
         batch = max(1, min((int(len(done) / task.canvas.upscale**2) for task in tasks), default=1))
         again = (one for some in drawing(self.family, tasks, batch=batch, on_step=on_step) for one in some)
         for sketch in done:
             yield next(again) if _task(sketch).canvas.twice else sketch
-
-    def _larger(self, sketch: Sketch) -> Task:
-        task = _task(sketch)
-        return task.upon(task.canvas.enlarged(to_pil(sketch.image), Sizes.of(self.family)))
 
     def _picture(self, sketch: Sketch, pixels: Tensor, *, batch: int) -> Picture:
         request = _task(sketch)

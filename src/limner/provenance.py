@@ -153,8 +153,8 @@ def format_of(path: Path) -> str:
     return FORMATS[path.suffix.lower()]
 
 
-def encode(image: Image.Image, kind: str, settings: Settings) -> bytes:
-    """The bytes of a PNG, JPEG or WEBP file."""
+def encode(image: Image.Image, kind: str, settings: Settings, *, quality: int = QUALITY) -> bytes:
+    """The bytes of a PNG, JPEG or WEBP file; `quality`, from 0 to 100, is of the latter two."""
     xmp = XMP.format(limner=settings.limner, source=SOURCES + _digital_source(settings))
     out = io.BytesIO()
     if kind == "PNG":
@@ -163,9 +163,9 @@ def encode(image: Image.Image, kind: str, settings: Settings) -> bytes:
         exif = _exif(settings)
         if len(exif) > MOST_EXIF:
             raise InputError("the prompt is too long to be kept in a JPEG; shorten it, or write a PNG")
-        image.save(out, format=kind, quality=QUALITY, subsampling=0, exif=exif, xmp=xmp.encode())
+        image.save(out, format=kind, quality=quality, subsampling=0, exif=exif, xmp=xmp.encode())
     else:
-        image.save(out, format=kind, quality=QUALITY, exif=_exif(settings), xmp=xmp.encode())
+        image.save(out, format=kind, quality=quality, exif=_exif(settings), xmp=xmp.encode())
     return out.getvalue()
 
 

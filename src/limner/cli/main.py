@@ -9,13 +9,15 @@ from typing import Annotated
 import typer
 
 import limner
-from limner.cli import data
+from limner.cli import data, keys
 from limner.cli.arena import arena
 from limner.cli.compare import compare
 from limner.cli.convert import convert
 from limner.cli.draw import draw
 from limner.cli.eval import evaluate
+from limner.cli.monitor import monitor
 from limner.cli.score import score
+from limner.cli.serve import serve
 from limner.cli.show import info, models, rerun
 from limner.cli.train import train
 
@@ -24,10 +26,11 @@ WRONG_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Text in, picture out."
 )
-for command in (draw, train, score, compare, arena, info, rerun, models, convert):
+for command in (draw, train, score, compare, arena, serve, monitor, info, rerun, models, convert):
     app.command()(command)
 app.command("eval")(evaluate)
 app.add_typer(data.app, name="data")
+app.add_typer(keys.app, name="keys")
 
 
 def _version(asked: bool) -> None:

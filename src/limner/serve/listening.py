@@ -8,6 +8,7 @@ import os
 import secrets
 import signal
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -30,20 +31,25 @@ class Address:
     key: str
 
     @classmethod
-    def open(cls, host: str, port: int) -> Self:
-        """Listen at `host`, a name or an address of this machine; port 0 is any free one. InputError if that fails."""
+    def open(cls, host: str, port: int, *, names: Sequence[str] = ()) -> Self:
+        """Listen at `host`, a name or an address of this machine; port 0 is any free one. InputError if that fails.
+
+        `names` are others that requests may come by, of a proxy or a container say; with some, `host` may be every
+        address of the machine.
+        """
         try:
             family, *_, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
             address = ipaddress.ip_address(place[0])
-            if address.is_unspecified:
+            if address.is_unspecified and not names:
                 raise InputError(f"--host {host} is every address of this machine; name the one that others will open")
             found = socket.create_server((str(place[0]), port), family=family)
         except OSError as error:
             raise InputError(_failure(host, port, error)) from None
         written = f"[{host}]" if ":" in host else host
         if address.is_loopback:
-            return cls(found, written, (*LOOPBACK, written), key="")
-        return cls(found, written, (written,), key=secrets.token_urlsafe(16))
+            return cls(found, written, (*LOOPBACK, written, *names), key="")
+        known = names if address.is_unspecified else (written, *names)
+        return cls(found, names[0] if address.is_unspecified else written, tuple(known), key=secrets.token_urlsafe(16))
 
     @property
     def url(self) -> str:

@@ -24,8 +24,8 @@ class Order:
     """`count` pictures of one prompt, seeded `seed`, `seed + 1` and so on: any one of them can be drawn alone.
 
     `knobs` are the family's, as far as they were given. `image` and `mask` are SHA-256 sums of PNG files in the
-    pictures' store; what is white in the mask is painted. `previews` is how many running estimates of each picture
-    somebody would like to see, at steps as evenly spaced as can be.
+    pictures' store; what is white in the mask is painted, and blended over `feather` pixels. `previews` is how many
+    running estimates of each picture somebody would like to see, at steps as evenly spaced as can be.
     """
 
     model: str
@@ -40,6 +40,7 @@ class Order:
     strength: float | None = None
     extend: Margins | None = None
     exact: bool = False
+    feather: int | None = None
     upscale: float = 1.0
     previews: int = 0
 
@@ -55,13 +56,15 @@ class Order:
 class State(StrEnum):
     """A job is queued, then running, and then one of the others for good.
 
-    `expired`: its time had passed before it was begun. `failed` has an error, which may be shown to who asked.
+    `expired`: its time had passed before it was begun. `refused`: the model cannot draw what was asked for. `failed`:
+    we are at fault. Both of these have an error, which may be shown to who asked.
     """
 
     QUEUED = "queued"
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
+    REFUSED = "refused"
     CANCELLED = "cancelled"
     EXPIRED = "expired"
 

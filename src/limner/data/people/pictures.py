@@ -87,6 +87,12 @@ def read(data: bytes, *, short: int | None = None, box: Box | None = None) -> Im
         return upright if box is None else around(upright, box)
 
 
+def size(data: bytes) -> tuple[int, int]:
+    """Its width and height, of which nothing is decoded; raises as `read` does."""
+    with _explained():
+        return _open(data).size
+
+
 def read_rgba(data: bytes) -> Image.Image:
     """The first frame as `rgba` makes it; raises as `read` does."""
     with _explained():

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, delete, exists, insert, select, update
 from limner.core import check
 from limner.serve.ledger import repeats, rows
 from limner.serve.ledger.database import Database
+from limner.serve.ledger.history import History
 from limner.serve.ledger.keys import Keys
 from limner.serve.ledger.tables import OPEN, drawn, jobs
 from limner.serve.ledger.tables import repeats as repeated
@@ -32,7 +33,7 @@ class Ledger:
 
     def __init__(self, database: Database, clock: Callable[[], float]) -> None:
         self._database, self._clock = database, clock
-        self.keys = Keys(database, clock)
+        self.keys, self.history = Keys(database, clock), History(database)
 
     @classmethod
     def open(cls, url_or_path: str | Path, clock: Callable[[], float] = time.time) -> Self:

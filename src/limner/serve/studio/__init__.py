@@ -1,0 +1,1 @@
+"""Where pictures are drawn: worker processes, each with one model, fed from one fair queue."""

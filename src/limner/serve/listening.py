@@ -43,6 +43,8 @@ class Address:
             if address.is_unspecified and not names:
                 raise InputError(f"--host {host} is every address of this machine; name the one that others will open")
             found = socket.create_server((str(place[0]), port), family=family)
+            # asyncio does so itself, but not where a socket's protocol is not named; without it answers wait for 40 ms.
+            found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as error:
             raise InputError(_failure(host, port, error)) from None
         written = f"[{host}]" if ":" in host else host

@@ -196,6 +196,8 @@ class Flow(Family):
         self.text = TextTransformer(config.text, tokenizer)
         self.denoiser = Denoiser(config)
         self.register_buffer("interest", centred(config.image_size // config.patch), persistent=False)
+        self._rows: list[Memory] = []  # of the texts in the last step, and stacked
+        self._memory: Memory | None = None
         self.initialise()
 
     def initialise(self) -> None:
@@ -318,13 +320,20 @@ class Flow(Family):
     def _guided(self, x: Tensor, t: Tensor, sketches: list[FlowSketch]) -> Tensor:
         """x0 for each row: one evaluation outside the guidance interval, two within it, all in the same call."""
         two = [row for row, sketch in enumerate(sketches) if sketch.guidance != 1.0]
-        memory = Memory.stack([sketch.prompt for sketch in sketches] + [sketches[row].negative for row in two])
+        memory = self._stacked([sketch.prompt for sketch in sketches] + [sketches[row].negative for row in two])
         x0 = self.predict(torch.cat([x, x[two]]), torch.cat([t, t[two]]), memory)
         cond, uncond = x0[: len(sketches)].clone(), x0[len(sketches) :]
         if two:
             scale = torch.tensor([sketches[row].guidance for row in two], device=x.device)
             cond[two] = guide(cond[two], uncond, scale)
         return cond
+
+    def _stacked(self, rows: list[Memory]) -> Memory:
+        """Once for as long as the same pictures step together."""
+        if [id(row) for row in rows] != [id(row) for row in self._rows]:
+            self._rows, self._memory = rows, Memory.stack(rows)
+        assert self._memory is not None
+        return self._memory
 
     def _keep_known(self, x0: Tensor, sketches: list[FlowSketch]) -> Tensor:
         """Repainting: outside the mask the prediction is the known picture."""

@@ -45,7 +45,7 @@ from limner.serve.pictures import Pictures
 from limner.serve.running import run
 from limner.serve.seeing.metrics import Metrics
 from limner.serve.service import Service, Terms
-from limner.serve.studio.crew import Limits
+from limner.serve.studio.limits import Limits
 
 data, kind = Path(sys.argv[1]), sys.argv[2]
 address = Address.open("127.0.0.1", 0)

@@ -69,7 +69,7 @@ def _serve(order: Order, ledger: Ledger, address: Address, say: Callable[[str], 
     from limner.serve.seeing import logs
     from limner.serve.seeing.metrics import Metrics
     from limner.serve.service import Service, Terms
-    from limner.serve.studio.crew import Limits
+    from limner.serve.studio.limits import Limits
 
     terms = Terms(
         waiting=order.wait, keeping=order.days * DAY, precision=order.precision, compile=order.compile,

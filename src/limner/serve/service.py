@@ -12,9 +12,10 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from typing import Self
+from weakref import WeakValueDictionary
 
 from limner.core import check
 from limner.serve.bookkeeper import Bookkeeper
@@ -23,13 +24,16 @@ from limner.serve.faults import Closed, Spent, Unavailable
 from limner.serve.ledger import Idempotency, Key, Ledger
 from limner.serve.orders import Job, Order, State
 from limner.serve.pictures import Pictures
-from limner.serve.studio.crew import Limits, Standing, Studio
 from limner.serve.studio.events import Listener, Over
+from limner.serve.studio.limits import Limits
 from limner.serve.studio.messages import Load
+from limner.serve.studio.standing import Standing
+from limner.serve.studio.studio import Studio
+from limner.serve.tasks import Tasks
 from limner.serve.watching import Watch
 
 TIDYING = 30.0  # seconds between two tidyings
-GONE = "the image that it was to be drawn over is gone"
+LAST = 5.0  # seconds for what is being accepted, at the end
 
 log = logging.getLogger(__name__)
 prompts = logging.getLogger("limner.serve.prompts")  # silent, unless somebody chose otherwise: see seeing/logs.py
@@ -62,13 +66,19 @@ class Service:
             watch=watch,
         )  # fmt: skip
         self._coming = 0  # pictures that are being accepted
-        self._accepting: set[asyncio.Task[Job]] = set()
+        self._turns: WeakValueDictionary[tuple[int | None, str], asyncio.Lock] = WeakValueDictionary()
+        self._tasks = Tasks()
         self._tidying: asyncio.Task[None] | None = None
         self._draining = False
 
     async def __aenter__(self) -> Self:
         await self._studio.__aenter__()
-        await self._resume(await asyncio.to_thread(self.ledger.recover))
+        try:
+            for job in await asyncio.to_thread(self.ledger.recover):
+                await self._resume(job)
+        except BaseException:
+            await self.drain(0.0)
+            raise
         self._tidying = asyncio.create_task(self._tidy())
         return self
 
@@ -85,16 +95,16 @@ class Service:
         made before. Full, Closed, Spent, Reused or Unavailable where it is not accepted; InputError or
         UnknownModelError where it cannot be drawn.
 
-        Who is cancelled while it waits for this has asked for nothing.
+        Who is cancelled while it waits for this has asked for nothing, but with an idempotency means to come again.
         """
         self.catalogue.find(order.model).check_knobs(order.knobs)
-        accepting = asyncio.create_task(self._accept(order, key, image, mask, idempotency))
-        self._accepting.add(accepting)
-        accepting.add_done_callback(self._accepting.discard)
+        check(image is not None or mask is None, "a mask needs its image: give the image too")
+        accepting = self._tasks.go(self._taken(order, key, image, mask, idempotency))
         try:
             return await asyncio.shield(accepting)
         except asyncio.CancelledError:
-            accepting.add_done_callback(self._unwanted)
+            if idempotency is None:
+                self._tasks.go(self._forsake(accepting))
             raise
 
     def events(self, job: str) -> Listener:
@@ -102,13 +112,19 @@ class Service:
         return self._studio.events(job)
 
     async def finished(self, job: str) -> Job:
-        """The job when it is over. Closed where this service ends first: the next one will draw it."""
+        """The job when it is over. Closed where this service ends first: the next one will draw it. KeyError if there
+        is no such job."""
+        over = None
         async for event in self.events(job):
-            if isinstance(event, Over) and not event.state.over:
-                raise Closed
+            over = event if isinstance(event, Over) else None
         found = await self.job(job)
-        assert found is not None, job
-        return found
+        if found is None:
+            raise KeyError(job)
+        if found.state.over:
+            return found
+        if over is None or not over.state.over:
+            raise Closed
+        return replace(found, state=over.state, error=over.error, finished=time.time())  # the ledger is told later
 
     async def job(self, job: str) -> Job | None:
         return await asyncio.to_thread(self.ledger.get, job)
@@ -148,34 +164,49 @@ class Service:
         if self._tidying is not None:
             self._tidying.cancel()
         await self._studio.drain(grace)
+        await self._tasks.end(LAST)
         with contextlib.suppress(Unavailable):
             await self._books.settle()
 
     # -- accepting -----------------------------------------------------------------------------------
 
-    async def _accept(
+    async def _taken(
         self, order: Order, key: Key | None, image: bytes | None, mask: bytes | None, idempotency: Idempotency | None
     ) -> Job:
+        """In the studio when this is done."""
+        async with self._turn(key, idempotency):
+            job = await self._repeated(key, idempotency) or await self._accepted(order, key, image, mask, idempotency)
+            await self._undertake(job)
+        return job
+
+    async def _repeated(self, key: Key | None, idempotency: Idempotency | None) -> Job | None:
+        if idempotency is None:
+            return None
         owner = None if key is None else key.id
-        if idempotency is not None:
-            earlier = await asyncio.to_thread(self.ledger.repeated, key=owner, idempotency=idempotency)
-            if earlier is not None:
-                return earlier
+        return await asyncio.to_thread(self.ledger.repeated, key=owner, idempotency=idempotency)
+
+    async def _accepted(
+        self, order: Order, key: Key | None, image: bytes | None, mask: bytes | None, idempotency: Idempotency | None
+    ) -> Job:
         self._studio.check(order.count + self._coming)
         self._coming += order.count
         try:
             await self._spend(key, order.count)
             order = await asyncio.to_thread(self._kept, order, image, mask)
-            deadline = time.time() + self._terms.waiting
-            job, new = await asyncio.to_thread(
-                self.ledger.accept, order, key=owner, deadline=deadline, idempotency=idempotency
-            )
+            job, _ = await asyncio.to_thread(
+                self.ledger.accept, order, key=None if key is None else key.id,
+                deadline=time.time() + self._terms.waiting, idempotency=idempotency,
+            )  # fmt: skip
         finally:
             self._coming -= order.count
-        if new:
-            prompts.info("accepted", extra={"about": {"job": job.id, "prompt": order.prompt}})
-            await self._studio.submit(job, image=image, mask=mask)
+        prompts.info("accepted", extra={"about": {"job": job.id, "prompt": order.prompt}})
         return job
+
+    async def _undertake(self, job: Job) -> None:
+        """Draw it, unless it is over or is being drawn. One that was accepted, though its sender was told Unavailable,
+        comes to the studio when it comes again."""
+        if not (job.state.over or self._studio.knows(job.id)):
+            await self._studio.submit(job)
 
     async def _spend(self, key: Key | None, pictures: int) -> None:
         if key is not None:
@@ -185,15 +216,23 @@ class Service:
 
     def _kept(self, order: Order, image: bytes | None, mask: bytes | None) -> Order:
         """The order with the names under which its pictures are kept."""
-        check(image is not None or mask is None, "a mask needs its image: give the image too")
         return replace(
             order, image=None if image is None else self._pictures.put(image),
             mask=None if mask is None else self._pictures.put(mask),
         )  # fmt: skip
 
-    def _unwanted(self, accepting: asyncio.Task[Job]) -> None:
+    def _turn(self, key: Key | None, idempotency: Idempotency | None) -> AbstractAsyncContextManager[object]:
+        """The same request at once is asked once: the second finds the job of the first, and spends nothing."""
+        if idempotency is None:
+            return contextlib.nullcontext()
+        return self._turns.setdefault((None if key is None else key.id, idempotency.key), asyncio.Lock())
+
+    async def _forsake(self, accepting: asyncio.Task[Job]) -> None:
+        """Nobody waits for it any more."""
+        await asyncio.wait({accepting})
         if not accepting.cancelled() and accepting.exception() is None:
-            asyncio.ensure_future(self.cancel(accepting.result().id))  # noqa: RUF006  (held by what it waits for)
+            with contextlib.suppress(Unavailable):  # the studio has let go of it, and the ledger is told later
+                await self.cancel(accepting.result().id)
 
     # -- beginning, tidying --------------------------------------------------------------------------
 
@@ -204,17 +243,11 @@ class Service:
             together=self._terms.together,
         )  # fmt: skip
 
-    async def _resume(self, jobs: Sequence[Job]) -> None:
-        for job in jobs:
-            if job.order.model not in self.catalogue:
-                await self._books.ended(job, None, State.FAILED, f"{job.order.model} is served no longer")
-                continue
-            files = [await self.picture(name) for name in (job.order.image, job.order.mask) if name is not None]
-            if None in files:
-                await self._books.ended(job, None, State.FAILED, GONE)
-                continue
-            image, mask = (*files, None, None)[:2]
-            await self._studio.submit(job, image=image, mask=mask)
+    async def _resume(self, job: Job) -> None:
+        if job.order.model in self.catalogue:
+            await self._studio.submit(job)
+        else:
+            await self._books.ended(job, None, State.FAILED, f"{job.order.model} is served no longer")
 
     async def _tidy(self) -> None:
         while True:
@@ -222,9 +255,10 @@ class Service:
             try:
                 await self._books.settle()
                 await asyncio.to_thread(self._sweep, time.time())
-            except Unavailable:
+            except Exception:
                 log.exception("what is old could not be tidied away now")
 
     def _sweep(self, now: float) -> None:
+        self.ledger.expire(now)  # what was accepted, though its sender was told Unavailable and never came again
         self.ledger.forget(now - self._terms.keeping)
         self._pictures.sweep(now, self.ledger.pinned())

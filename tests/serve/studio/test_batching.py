@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -69,19 +71,37 @@ def test_short_ones_without_end_do_not_starve_a_long_one() -> None:
     raise AssertionError("it was never done")
 
 
-@given(st.lists(st.tuples(st.integers(1, 300), st.integers(1, 30)), min_size=1, max_size=30))
-def test_everything_is_done_and_no_step_is_too_large(pictures: list[tuple[int, int]]) -> None:
-    batch, left = joined(*((str(number), *one) for number, one in enumerate(pictures)))
-    sizes = {str(number): pixels for number, (pixels, _) in enumerate(pictures)}
-    for _ in range(sum(steps for _, steps in pictures)):
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(1, 300), st.integers(1, 12), st.booleans()), max_size=25))
+def test_none_waits_for_more_steps_than_those_have_that_are_due_before_it(
+    comings: list[tuple[int, int, int, bool]],
+) -> None:
+    """Each comes so many steps after the one before it. Who is due first takes each step; with whom, is a question of
+    room: so from its coming to its end pass no more steps than those that are due before it have, and its own."""
+    batch: Batch[int] = Batch(100)
+    left: dict[int, int] = {}
+    dues: dict[int, float] = {}
+    taken, coming = Counter[int](), list(enumerate(comings))
+    wait = coming[0][1][0] if coming else 0
+    sizes = {number: pixels for number, (_, pixels, _, _) in coming}
+    while coming or left:
+        while coming and (wait <= 0 or not left):
+            number, (_, pixels, steps, alone) = coming.pop(0)
+            batch.join(number, pixels=pixels, steps=steps, alone=alone)
+            left[number], dues[number] = steps, batch._places[number].due
+            wait = coming[0][1][0] if coming else 0
         chosen = batch.choose()
+        wait -= 1
         assert len(chosen) == len(set(chosen)) > 0
-        assert len(chosen) == 1 or sum(sizes[name] for name in chosen) <= 100
-        for name in chosen:
-            left[name] -= 1
-            if left[name] == 0:
-                batch.leave(name)
-                del left[name]
-        if not left:
-            return
-    raise AssertionError("a step was taken in vain")
+        assert min(left, key=lambda one: (dues[one], one)) in chosen
+        assert len(chosen) == 1 or sum(sizes[one] for one in chosen) <= 100
+        assert len(chosen) == 1 or not any(comings[one][3] for one in chosen)
+        for one in left:
+            taken[one] += 1
+        for one in chosen:
+            left[one] -= 1
+            if not left[one]:
+                batch.leave(one)
+                del left[one]
+    for number, (_, _, steps, _) in enumerate(comings):
+        before = sum(comings[one][2] for one in dues if one != number and (dues[one], one) < (dues[number], number))
+        assert taken[number] <= before + steps

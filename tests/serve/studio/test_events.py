@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from limner.serve.orders import Drawn, State
-from limner.serve.studio.events import MOST_BEHIND, Event, Listener, Over, Progress
+from limner.serve.studio import events
+from limner.serve.studio.events import MOST_BEHIND, Event, Listener, Over, Preview, Progress
 
 
 async def heard(listener: Listener) -> list[Event]:
@@ -65,3 +68,37 @@ def test_closed_is_closed() -> None:
         return await asyncio.wait_for(heard(listener), 5)
 
     assert asyncio.run(go()) == []
+
+
+def test_previews_that_nobody_has_seen_take_up_no_more_than_so_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "MOST_BYTES", 1000)
+
+    async def go() -> list[Event]:
+        listener = Listener()
+        for number in range(20):
+            listener.tell(preview(number, bytes(300)))
+        listener.tell(Drawn(index=0, digest="0" * 64, settings={}))
+        listener.tell(Over(state=State.DONE))
+        return await heard(listener)
+
+    found = asyncio.run(go())
+    assert [one.step for one in found if isinstance(one, Preview)] == [17, 18, 19]
+    assert len(found) == 5
+
+
+def test_who_gives_up_waiting_and_comes_again_has_missed_nothing() -> None:
+    async def go() -> list[Event]:
+        listener = Listener()
+        waiting = asyncio.create_task(anext(listener))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.sleep(0)
+        listener.tell(step(1))
+        listener.tell(Over(state=State.DONE))
+        return await asyncio.wait_for(heard(listener), 5)
+
+    assert asyncio.run(go()) == [step(1), Over(state=State.DONE)]
+
+
+def preview(number: int, pixels: bytes) -> Preview:
+    return Preview(index=0, step=number, steps=20, pixels=pixels, size=(10, 10), settings={})

@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 import limner
 from limner.serve.service import Service
-from limner.serve.studio.crew import Standing
+from limner.serve.studio.standing import Standing
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 

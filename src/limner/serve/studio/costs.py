@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 
+from limner.pipeline import find_model
 from limner.serve.orders import Order
 from limner.serve.studio.messages import Ready
 
 STEPS, SIDE = 20, 512  # of a model that was never loaded
+BASE = 400 << 20  # bytes of a process before its weights
 
 
 def pixels(order: Order, ready: Ready | None) -> int:
@@ -25,3 +27,11 @@ def work(order: Order, ready: Ready | None) -> float:
     twice = order.upscale > 1.0 and order.image is None
     large = pixels(order, ready)
     return times * (large + (large / order.upscale**2 if twice else 0.0))
+
+
+def memory(model: str) -> int:
+    """Bytes that a worker with this model may hold: its files and half as much again, and the program. InputError or
+    OSError where it is not there."""
+    path = find_model(model)
+    files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
+    return BASE + sum(one.stat().st_size for one in files) * 3 // 2

@@ -65,12 +65,15 @@ class Easel:
 
     def drop(self, task: str) -> None:
         """Nobody wants it any more."""
-        self._batch.leave(task)
-        self._pieces.pop(task, None)
+        self._leave(task)
+        self._rest()
 
     def step(self) -> Iterator[Told]:
         """One step of those whose turn it is; at least one picture is there."""
-        pieces = [self._pieces[name] for name in self._batch.choose()]
+        yield from self._stepped([self._pieces[name] for name in self._batch.choose()])
+        self._rest()
+
+    def _stepped(self, pieces: Sequence[Piece]) -> Iterator[Told]:
         undone = [one for one in pieces if not one.sketch.done]
         began = time.perf_counter()
         try:
@@ -81,6 +84,8 @@ class Easel:
         yield self._advanced(undone, time.perf_counter() - began)
         for piece in pieces:
             yield from self._safely(piece.task, lambda piece=piece: self._after(piece))  # type: ignore[misc]
+
+    def _rest(self) -> None:
         if not self._pieces:
             self._pipe.rest()
 
@@ -118,9 +123,13 @@ class Easel:
         [seen] = self._pipe.previews([piece.sketch])
         return [] if seen is None else [_seen(piece, seen)]
 
+    def _leave(self, task: str) -> None:
+        self._batch.leave(task)
+        self._pieces.pop(task, None)
+
     def _finish(self, piece: Piece) -> list[Told]:
         """It leaves, or is drawn once more and larger."""
-        self.drop(piece.task)
+        self._leave(piece.task)
         larger = self._pipe.larger(piece.sketch)
         if larger is None:
             began = time.perf_counter()
@@ -137,13 +146,13 @@ class Easel:
         try:
             return work()
         except Exception as error:
-            self.drop(task)
+            self._leave(task)
             return [failed(task, error)]
 
     def _spoilt(self, pieces: Sequence[Piece], error: Exception) -> Iterator[Told]:
         """Their step failed. Which one it was for nobody knows, so that each begins anew, and goes on alone."""
         for piece in pieces:
-            self.drop(piece.task)
+            self._leave(piece.task)
         if len(pieces) == 1:
             yield failed(pieces[0].task, error)
             return
@@ -152,7 +161,9 @@ class Easel:
 
     def _anew(self, piece: Piece) -> list[Told]:
         [sketch] = self._pipe.begin([piece.request])
-        self._place(Piece(piece.task, piece.request, sketch, piece.shown, before=piece.before), alone=True)
+        company = piece.company if piece.twice else 1  # the first time is not drawn again
+        again = Piece(piece.task, piece.request, sketch, piece.shown, before=piece.before, company=company)
+        self._place(again, alone=True)
         return []
 
 

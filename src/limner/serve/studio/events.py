@@ -11,7 +11,7 @@ from typing import Any
 from limner.canvas import Size
 from limner.serve.orders import Drawn, State
 
-MOST_BEHIND = 64  # events; who is further behind misses steps and previews, and nothing else
+MOST_BEHIND, MOST_BYTES = 64, 64 << 20  # events; who is further behind misses steps and previews, and nothing else
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,9 +58,9 @@ class Listener:
     def tell(self, event: Event) -> None:
         if self._closed:
             return
-        if len(self._events) >= MOST_BEHIND:
-            self._skip()
         self._events.append(event)
+        while self._behind() and self._skip():
+            pass
         self._closed = isinstance(event, Over)
         self._news.set()
 
@@ -74,11 +74,16 @@ class Listener:
     def closed(self) -> bool:
         return self._closed
 
-    def _skip(self) -> None:
-        """The oldest that nobody will miss."""
-        passing = next((one for one in self._events if isinstance(one, Progress | Preview)), None)
-        if passing is not None:
-            self._events.remove(passing)
+    def _behind(self) -> bool:
+        size = sum(len(one.pixels) for one in self._events if isinstance(one, Preview))
+        return len(self._events) > MOST_BEHIND or size > MOST_BYTES
+
+    def _skip(self) -> bool:
+        """The oldest that nobody will miss, if there is one."""
+        place = next((at for at, one in enumerate(self._events) if isinstance(one, Progress | Preview)), None)
+        if place is not None:
+            del self._events[place]
+        return place is not None
 
     def __aiter__(self) -> Listener:
         return self

@@ -6,15 +6,20 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from limner.canvas import Size
-from limner.serve.orders import Drawn, Job, State
+from limner.serve.orders import Drawn, Job, Order, State
 
 
 class Keeper(Protocol):
     """All may raise: a job that could not be begun is begun again a little later, and one whose picture could not be
-    kept fails. `fence` is what `began` said; None stands for a job that was not begun."""
+    kept fails. `fence` is what `began` said; None stands for a job that was not begun, or was `lost` since."""
 
-    async def began(self, job: Job) -> int | None:
-        """Its first picture is about to be drawn: its new fence, or None where nobody wants it any more."""
+    async def files(self, order: Order) -> tuple[bytes, ...] | None:
+        """The image and the mask that it names, PNG files; None where one of them is gone."""
+        ...
+
+    async def began(self, job: Job) -> int | State:
+        """Its first picture is about to be drawn: its new fence or, where nobody wants it any more, how it ended. Said
+        again of a job that was begun, of which the studio has not heard, it is as good."""
         ...
 
     async def drawn(

@@ -1,37 +1,42 @@
 """How many pictures of a model this machine draws well together, found by drawing a few steps.
 
-The machine is busy just then, since a server starts: so the counts take turns, and each is known by its best step.
+The machine may be busy just then, since a server starts: so the counts take turns, and each is known by its best step.
+A best that does not come twice is luck; who is left in doubt takes the usual number, since too many together cost
+patience, and too few half of what the machine can do.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 
 from limner.core import Sketch
 from limner.pipeline import Pipeline
 
 COUNTS = (1, 2, 4, 8, 12, 16)  # beyond, little is left to gain, and each takes memory
-SECONDS = 0.8  # for rounds of all counts after the first, and the most that one step may take
+USUAL = 8
+SECONDS, LONGEST = 0.5, 1.0  # for all rounds, where they agree and where they do not
 NEARLY = 0.93  # of the best rate: with fewer together each is done sooner
 
 
-def measured(pipe: Pipeline, *, seconds: float = SECONDS) -> int:
+def measured(pipe: Pipeline) -> int:
     """The number of pictures of the model's own size that are drawn nearly as fast as any number of them together.
 
-    A model whose first step takes most of the time there is gets 1: on its own it fills the machine.
+    A model whose step takes most of the time there is gets 1: on its own it fills the machine.
     """
     _step(pipe, 1)  # the first step of a model is slow
-    ends = time.perf_counter() + seconds
-    best = {1: _step(pipe, 1)}
-    for count in COUNTS[1:]:
-        if 2 * count * min(taken / n for n, taken in best.items()) > seconds:
-            break
-        best[count] = _step(pipe, count)
-    while time.perf_counter() + sum(best.values()) < ends:
-        best = {count: min(taken, _step(pipe, count)) for count, taken in best.items()}
+    times: defaultdict[int, list[float]] = defaultdict(list)
+    for count in _turns(times):
+        times[count].append(_step(pipe, count))
     pipe.rest()
-    return smallest({count: count / taken for count, taken in best.items()})
+    found = smallest({count: count / min(taken) for count, taken in times.items()})
+    return found if sure(times) else max(found, min(USUAL, max(times)))
+
+
+def sure(times: Mapping[int, Sequence[float]]) -> bool:
+    """Whether each count has taken its best time, or nearly, twice."""
+    return bool(times) and all(len(taken) > 1 and min(taken) > NEARLY * sorted(taken)[1] for taken in times.values())
 
 
 def smallest(rates: Mapping[int, float]) -> int:
@@ -42,6 +47,22 @@ def smallest(rates: Mapping[int, float]) -> int:
 def room(pipe: Pipeline, together: int | None = None) -> int:
     """The same in pixels; `together` where it is known."""
     return (measured(pipe) if together is None else together) * int(pipe.family.config.image_size) ** 2
+
+
+def _turns(times: Mapping[int, Sequence[float]]) -> Iterator[int]:
+    """Which count is next, as long as there is time."""
+    began = time.perf_counter()
+    while True:
+        for count in _affordable(times):
+            if time.perf_counter() - began > (SECONDS if sure(times) else LONGEST):
+                return
+            yield count
+
+
+def _affordable(times: Mapping[int, Sequence[float]]) -> list[int]:
+    """Those of which a step takes at most half of the time, as far as can be told."""
+    each = min((min(taken) / count for count, taken in times.items()), default=SECONDS)
+    return [count for count in COUNTS if count == 1 or 2 * count * each <= SECONDS]
 
 
 def _step(pipe: Pipeline, count: int) -> float:

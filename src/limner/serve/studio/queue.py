@@ -22,9 +22,10 @@ HALF = 60.0  # seconds of drawing after which a measurement counts half
 Key = int | None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Entry:
-    """Picture `index` of a job. After `deadline`, in seconds of any clock, it is not begun any more."""
+    """Picture `index` of a job. After `deadline`, in seconds of any clock, it is not begun any more. `since` is when it
+    came, by another."""
 
     job: str
     index: int
@@ -132,11 +133,11 @@ class Queue:
         """All of a job, off the queue."""
         return self._take_all(lambda entry: entry.job == job)
 
-    def begun(self, job: str) -> None:
-        """One of its pictures was begun: no deadline holds for the others."""
-        for entry in self:
-            if entry.job == job:
-                entry.deadline = math.inf
+    def begun(self, entry: Entry) -> None:
+        """Its job was: no deadline holds for it, nor for others of its job."""
+        for one in (entry, *self):
+            if one.job == entry.job:
+                one.deadline = math.inf
 
     def _line(self, key: Key) -> Line:
         line = self._lines.setdefault(key, Line(self._now))

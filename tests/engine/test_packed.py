@@ -80,6 +80,22 @@ def test_in_bfloat16_it_is_as_near_to_float32_as_the_plain_network(kind: str) ->
 
 
 @torch.no_grad()
+def test_a_latent_that_is_read_with_two_texts_is_given_once() -> None:
+    unet, (x, t, context, _) = awake(SMALL), inputs(SMALL)
+    assert isinstance(context, Tensor)
+    texts = torch.cat([context, context.flip(0)])
+    assert apart(packed_copy(unet)(x, t, texts), unet(x.repeat(2, 1, 1, 1), t.repeat(2), texts)) < 1e-4
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", KINDS)
+def test_tokens_that_go_in_parts_say_the_same(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed, "PART", 100)
+    unet, given = awake(KINDS[kind]), inputs(KINDS[kind])
+    assert apart(packed_copy(unet)(*given), unet(*given)) < 1e-4
+
+
+@torch.no_grad()
 @pytest.mark.parametrize(("batch", "height", "width"), [(1, 32, 24), (2, 8, 8), (3, 10, 64)])
 def test_packed_at_one_size_it_serves_others(batch: int, height: int, width: int) -> None:
     unet = awake(SMALL)

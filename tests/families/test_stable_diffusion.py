@@ -58,6 +58,22 @@ def test_solvers_at_different_steps_go_through_one_call(model: StableDiffusion) 
         torch.testing.assert_close(together, one(model, request), atol=2e-3, rtol=0.0)
 
 
+@pytest.mark.parametrize("guidances", [(3.0, 5.0), (3.0, 1.0), (1.0, 1.0)], ids=str)
+def test_latents_that_are_read_with_two_texts_are_given_once(
+    model: StableDiffusion, guidances: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, forward = [], model.unet.forward
+
+    def watched(x: Tensor, t: Tensor, context: Tensor, added: Tensor | None = None) -> Tensor:
+        seen.append((len(x), len(context)))
+        return forward(x, t, context, added)
+
+    monkeypatch.setattr(model.unet, "forward", watched)
+    model.advance(model.begin([ask(seed=seed, knobs=Knobs(guidance=one)) for seed, one in enumerate(guidances)]))
+    texts = 2 + sum(one != 1.0 for one in guidances)
+    assert seen == [(2 if texts != 3 else 3, texts)]
+
+
 @pytest.mark.parametrize(
     ("values", "said"),
     [

@@ -40,3 +40,16 @@ def test_half_precision_inputs_need_no_autocast():
     inputs = [one.detach().bfloat16().requires_grad_() for one in parts()]
     attend(*inputs).sum().backward()
     assert all(one.grad.dtype is torch.bfloat16 for one in inputs)
+
+
+@pytest.mark.parametrize("keys", [3, 16, 77])
+@pytest.mark.parametrize("masked", [False, True])
+def test_in_half_precision_keys_that_fill_no_tile_count_as_they_are(keys, masked):
+    torch.manual_seed(0)
+    inputs = [torch.randn(2, 3, count, 8) for count in (TOKENS, keys, keys)]
+    mask = torch.rand(2, 1, TOKENS, keys) > 0.3 if masked else None
+    with torch.no_grad():
+        found = attend(*(one.bfloat16() for one in inputs), mask=mask)
+    assert found.dtype is torch.bfloat16
+    expected = F.scaled_dot_product_attention(*inputs, attn_mask=mask).nan_to_num()
+    assert torch.allclose(found.float(), expected, atol=0.03)

@@ -85,6 +85,17 @@ def test_rows_do_not_see_each_other_and_all_is_read() -> None:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("depths", [(1, 1), (0, 1)], ids=str)
+def test_a_latent_that_is_read_with_several_texts_is_given_once(depths: tuple[int, ...]) -> None:
+    unet = awake(replace(SMALL, depths=depths))
+    x, t, _ = inputs(SMALL)
+    texts = torch.randn(6, 5, SMALL.context, generator=torch.Generator().manual_seed(1))
+    found = unet(x, t, texts)
+    torch.testing.assert_close(found, unet(x.repeat(3, 1, 1, 1), t.repeat(3), texts), atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(found[0], found[2])
+
+
+@torch.no_grad()
 def test_a_vector_joins_the_time() -> None:
     config = replace(SMALL, added=6, linear=True, depths=(0, 2), middle=2, channels_in=9)
     unet, (x, t, context) = awake(config), inputs(config)

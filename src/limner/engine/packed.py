@@ -11,6 +11,7 @@ B batch, C channels, O of the result, h and w the grid, N its places, W width, H
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -28,6 +29,7 @@ from limner.nn.residual import ResidualBlock, Upsample, activate
 from limner.store.pages import Pages
 
 PLAIN = ([1, 1], [1, 1], [1, 1], 1)  # padding, stride, dilation and groups of most convolutions of 3 x 3
+PART, NARROW = 1024, 512  # tokens of a gated MLP at once, and the width up to which its weights are read so often
 FEW = 256  # places: with fewer, laying weights out takes as long as using them, and so it may as well be done each time
 
 
@@ -247,7 +249,7 @@ class Transformer(nn.Module):
         h = self.proj_in(rearrange(self.norm(x), "B W h w -> B (h w) W"))
         for block in self.transformer_blocks:
             h = block(h, context)
-        out = self.proj_out.plus(h, rearrange(x, "B W h w -> B (h w) W"))
+        out = self.proj_out.plus(h, unet.in_groups(rearrange(x, "B W h w -> B (h w) W"), h))
         return rearrange(out, "B (h w) W -> B W h w", h=x.shape[2])
 
 
@@ -261,13 +263,18 @@ class TransformerBlock(nn.Module):
         halves = zip(wide.proj.weight.chunk(2), wide.proj.bias.chunk(2), strict=True)
         self.values, self.gates = (Linear(weight, bias=bias) for weight, bias in halves)
         self.narrow = _packed(narrow)
+        self.part = PART if narrow.out_features <= NARROW else sys.maxsize
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        x = self.attn1(self.norm1(x), plus=x)
+        x = unet.in_groups(self.attn1(self.norm1(x), plus=x), context)
         x = self.attn2(self.norm2(x), context, plus=x)
-        h = self.norm3(x)
-        out: Tensor = self.narrow.plus(self.values.times(h, self.gates.gelu(h)), x)
-        return out
+        return self._gated(self.norm3(x), plus=x)
+
+    def _gated(self, h: Tensor, *, plus: Tensor) -> Tensor:
+        """Many tokens of a narrow block go in parts: what lies between its layers stays in the processor's cache."""
+        parts = zip(*(x.flatten(0, 1).split(self.part) for x in (h, plus)), strict=True)
+        out = [self.narrow.plus(self.values.times(some, self.gates.gelu(some)), more) for some, more in parts]
+        return (out[0] if len(out) == 1 else torch.cat(out)).view_as(plus)
 
 
 class SelfAttention(nn.Module):

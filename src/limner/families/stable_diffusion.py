@@ -466,10 +466,11 @@ class StableDiffusion(Family):
     def _denoised(self, rows: Sequence[tuple[DiffusionSketch, int]]) -> Tensor:
         """Of sketches with the number of one of their texts."""
         dtype = dtype_of(self.unet)
-        x = torch.cat([torch.cat([one.solver.x, *_maybe(one.shown)], dim=1) for one, _ in rows])
-        t = torch.tensor([one.solver.t for one, _ in rows], device=x.device)
         tokens = torch.cat([one.texts.tokens[row : row + 1] for one, row in rows])
         added = [vector[row : row + 1] for one, row in rows for vector in _maybe(one.added)]
+        sketches = [one for one, _ in rows] if added else _once([one for one, _ in rows])
+        x = torch.cat([torch.cat([one.solver.x, *_maybe(one.shown)], dim=1) for one in sketches])
+        t = torch.tensor([one.solver.t for one in sketches], device=x.device)
         out: Tensor = self.unet(x.to(dtype), t, tokens.to(dtype), torch.cat(added) if added else None)
         return out
 
@@ -487,6 +488,13 @@ def _proceed(sketch: DiffusionSketch, output: Tensor) -> None:
     if (known := sketch.known) is not None:
         kept = sketch.solver.noised(known.latents, known.noise)
         sketch.solver.x = known.mask * sketch.solver.x + (1.0 - known.mask) * kept
+
+
+def _once(sketches: list[DiffusionSketch]) -> list[DiffusionSketch]:
+    """The first half, where the second is the same again: the network reads each with both of its texts."""
+    half = len(sketches) // 2
+    twice = 2 * half == len(sketches) and all(a is b for a, b in zip(sketches, sketches[half:], strict=False))
+    return sketches[:half] if twice else sketches
 
 
 def _steered(sketch: DiffusionSketch, cond: Tensor, uncond: Tensor) -> Tensor:

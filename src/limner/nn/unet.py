@@ -93,15 +93,17 @@ class UNet(nn.Module):
             edge._limner_group = "adamw"  # type: ignore[assignment]  # Muon is for hidden matrices
 
     def forward(self, x: Tensor, t: Tensor, context: Tensor, added: Tensor | None = None) -> Tensor:
-        """(B, C, h, w) at times t (B,) from 0 to 999, with texts (B, L, context), to (B, channels_out, h, w).
+        """(B, C, h, w) at times t (B,) from 0 to 999, with texts (G B, L, context), to (G B, channels_out, h, w).
 
-        `added` is SDXL's vector (B, added), for a config that has one."""
+        The texts are G groups, of one for each of the latents: with G = 2, guidance's two answers. What comes before a
+        text is first read is then computed once. `added` is SDXL's vector (B, added), for a config that has one."""
         time = self.embed(t, added, x.dtype)
         x = self.conv_in(x.contiguous(memory_format=torch.channels_last))
         skips = [x]
         for block in self.down_blocks:
             x, passed = block(x, time, context)
             skips += passed
+        x, time, *skips = (in_groups(one, context) for one in (x, time, *skips))
         x = self.mid_block(x, time, context)
         for block in self.up_blocks:
             x = block(x, skips, time, context)
@@ -115,6 +117,11 @@ class UNet(nn.Module):
             assert added is not None
             time = time + self.add_embedding(added.to(dtype))
         return time
+
+
+def in_groups(x: Tensor, context: Tensor) -> Tensor:
+    """x (B, ...), once for each group of texts (G B, ...); as it is where it is so already."""
+    return x.repeat(len(context) // len(x), *(1,) * (x.ndim - 1)) if len(x) < len(context) else x
 
 
 class Embedding(nn.Module):
@@ -150,7 +157,7 @@ class Down(nn.Module):
         """Also what the way up is to see again, in order."""
         passed = []
         for resnet, attention in _paired(self.resnets, self.attentions):
-            x = resnet(x, time)
+            x = resnet(x, in_groups(time, x))
             x = attention(x, context) if attention is not None else x
             passed.append(x)
         if self.downsamplers is not None:
@@ -237,7 +244,7 @@ class Transformer(nn.Module):
         h = _project(self.proj_in, h)
         for block in self.transformer_blocks:
             h = block(h, context)
-        return x + rearrange(_project(self.proj_out, h), "B (h w) W -> B W h w", h=x.shape[2])
+        return in_groups(x, h) + rearrange(_project(self.proj_out, h), "B (h w) W -> B W h w", h=x.shape[2])
 
 
 def _project(layer: nn.Module, tokens: Tensor) -> Tensor:
@@ -258,7 +265,7 @@ class TransformerBlock(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         h = self.norm1(x)
-        x = x + self.attn1(h, h)
+        x = in_groups(x + self.attn1(h, h), context)
         x = x + self.attn2(self.norm2(x), context)
         out: Tensor = x + self.ff(self.norm3(x))
         return out

@@ -99,6 +99,16 @@ def test_keys(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert keys.find(secret) is None
 
 
+def test_keys_are_looked_for_where_a_service_has_been(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (["list"], ["revoke", "somebody"]):
+        assert "give the service's folder by --data" in refused(capsys, "keys", *command, "--data", "elsewhere")
+    assert not (here / "elsewhere").exists()
+    (here / "studio").mkdir()
+    Keys.open(here / "studio" / "ledger.sqlite").close()
+    assert main(["keys", "list"]) == 0
+    assert "limner keys add NAME" in capsys.readouterr().out
+
+
 def test_keys_that_are_none(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["keys", "add", "somebody"]) == 0
     capsys.readouterr()

@@ -26,7 +26,11 @@ def add(
     ledger: LedgerUrl = None,
 ) -> None:
     """Make a key. It is shown this once, and kept only as a hash."""
-    keys = _open(data, ledger)
+    from limner.cli import serving
+
+    if ledger is None:
+        data.mkdir(parents=True, exist_ok=True)
+    keys = _open(serving.place(data, ledger))
     _, secret = keys.add(name, rate_per_minute=rate, quota_per_day=quota)
     keys.close()
     typer.echo(secret)
@@ -37,10 +41,13 @@ def list_(data: Data = DATA, ledger: LedgerUrl = None) -> None:
     """All keys, a line each."""
     from limner.cli import serving
 
-    keys = _open(data, ledger)
-    for key in keys.all():
-        typer.echo(serving.about_key(key))
+    keys = _open(serving.existing(data, ledger))
+    found = keys.all()
     keys.close()
+    for key in found:
+        typer.echo(serving.about_key(key))
+    if not found:
+        typer.echo("there are none; limner keys add NAME makes one")
 
 
 @app.command()
@@ -52,18 +59,16 @@ def revoke(
     """From now on a key opens nothing."""
     from limner.cli import serving
 
-    keys = _open(data, ledger)
+    keys = _open(serving.existing(data, ledger))
     serving.revoke(keys, name)
     keys.close()
     typer.echo(f"{name} opens nothing any more")
 
 
-def _open(data: Path, ledger: str | None) -> Keys:
+def _open(place: str | Path) -> Keys:
     from limner.cli import serving
 
     serving.needed("limner.serve.ledger")
     from limner.serve.ledger import Keys
 
-    if ledger is None:
-        data.mkdir(parents=True, exist_ok=True)
-    return Keys.open(serving.place(data, ledger))
+    return Keys.open(place)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from limner.cli import drawing, serving
-from limner.core import InputError, check
+from limner.core import check
 from limner.pipeline import find_model, name_of
 
 if TYPE_CHECKING:
@@ -80,10 +80,7 @@ def make(model: str, captions: Path) -> str:
 def _jobs(order: Order, model: str, since: float) -> list[Job]:
     from limner.serve.ledger import History
 
-    place = serving.place(order.data, order.ledger)
-    if isinstance(place, Path) and not place.exists():
-        raise InputError(f"{place} does not exist; give the service's folder by --data, or its database by --ledger")
-    with closing(History.open(place)) as history:
+    with closing(History.open(serving.existing(order.data, order.ledger))) as history:
         found = history.since(since, most=MOST)
     return [job for job in found if job.order.model == model]
 

@@ -88,6 +88,14 @@ def place(data: Path, ledger: str | None) -> str | Path:
     return data / LEDGER if ledger is None else ledger
 
 
+def existing(data: Path, ledger: str | None) -> str | Path:
+    """The same, of a service that has been there: a mistyped folder is not a new one."""
+    found = place(data, ledger)
+    if isinstance(found, Path) and not found.exists():
+        raise InputError(f"{found} does not exist; give the service's folder by --data, or its database by --ledger")
+    return found
+
+
 def needed(module: str) -> Any:
     """What is needed to serve, which is not installed everywhere."""
     try:

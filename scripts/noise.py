@@ -14,16 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from PIL import Image, ImageDraw
+from learning import learnt, sheet
 from torch import Generator, Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from limner.data.scenes.source import Scenes
 from limner.evaluate.extractors.random_network import RandomNetwork
 from limner.evaluate.features import extract
 from limner.evaluate.metrics.frechet import frechet_distance
 from limner.nn.unet import UNet, UNetConfig
-from limner.pipeline import to_pil
 from limner.process.diffusion import NoiseSchedule, ScheduleConfig
 from limner.process.predictions import V
 from limner.process.solvers import build
@@ -81,21 +79,15 @@ def unasked(batch: int) -> Tensor:
 def trained(noise: Noise, images: int) -> UNet:
     torch.manual_seed(0)
     network, schedule, generator = UNet(NETWORK), NoiseSchedule(noise.schedule), Generator().manual_seed(0)
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.99))
-    optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=0.0)
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=-(-images // BATCH), pct_start=0.05)
-    for x0 in batches(images):
+
+    def loss(x0: Tensor) -> Tensor:
         t = torch.randint(len(schedule), (len(x0),), generator=generator)
         eps = noise.draw(tuple(x0.shape), generator)
         alpha, sigma = schedule.factors(t, like=x0)
-        output = network(alpha * x0 + sigma * eps, t, unasked(len(x0)))
-        (output - V.target(x0, eps, alpha, sigma)).square().mean().backward()
-        optimiser.step()
-        optimiser.zero_grad()
-        rate.step()
-        average.update_parameters(network)
-    network.load_state_dict(average.module.state_dict())
-    return network.eval()
+        output: Tensor = network(alpha * x0 + sigma * eps, t, unasked(len(x0)))
+        return (output - V.target(x0, eps, alpha, sigma)).square().mean()
+
+    return learnt(network, batches(images), loss, steps=-(-images // BATCH), rate=RATE)
 
 
 @torch.no_grad()
@@ -129,18 +121,7 @@ def main() -> None:
         distance = frechet_distance(*(extract(RandomNetwork(), one) for one in (pictures, real)))
         print(f"{noise.name}: {kept:.2g} of the picture's variance at the end; distance {distance}", flush=True)
         rows.append((noise.name, [*noised(real[0], noise), *pictures[:SHOWN]]))
-    sheet(rows).save(asked.output, optimize=True)
-
-
-def sheet(rows: list[tuple[str, list[Tensor]]]) -> Image.Image:
-    side, label, gap = SIZE * SCALE, 130, 16
-    made = Image.new("RGB", (label + 4 * side + gap + SHOWN * side, len(rows) * side), "white")
-    for row, (name, pictures) in enumerate(rows):
-        ImageDraw.Draw(made).text((4, row * side + side // 2 - 6), name, fill="black", font_size=15)
-        for column, picture in enumerate(pictures):
-            tile = to_pil(picture).resize((side, side), Image.Resampling.NEAREST)
-            made.paste(tile, (label + column * side + (gap if column > 3 else 0), row * side))
-    return made
+    sheet(rows, side=SIZE * SCALE, first=4).save(asked.output, optimize=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,159 @@
+"""Draw docs/families/text_space.png: the same denoiser reading a text encoder that learnt by contrast, and others.
+
+    python scripts/text_space.py [--images 40000]
+
+Three small denoisers learn the same pictures of single shapes for as long, in pixels, with the same captions. What they
+read differs: the states of a text encoder that learnt, before, to tell captions by their pictures; those of the same
+encoder as it was initialised; and nothing. A row is one of them; a column is a caption that none has seen.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import torch
+from learning import learnt, sheet
+from torch import Generator, Tensor
+
+from limner.codecs.vae import VAEConfig
+from limner.core import Batch
+from limner.data.scenes.source import Scenes
+from limner.evaluate.scorer.reader import score
+from limner.evaluate.scorer.reading import Reading
+from limner.families.stable_diffusion import Config, LearningConfig, StableDiffusion
+from limner.nn.prenorm import PreNormConfig
+from limner.nn.unet import UNet, UNetConfig
+from limner.process.diffusion import NoiseSchedule, ScheduleConfig
+from limner.process.guidance import guide
+from limner.process.predictions import V
+from limner.process.solvers import build
+from limner.text.bpe import BPE
+from limner.text.clip import ClipTextConfig
+from limner.text.conditioning import Conditioner, ConditionerConfig, TowerConfig
+
+ROOT = Path(__file__).parents[1]
+SIZE, SCALE, SHOWN, DRAWN, STEPS, GUIDANCE = 32, 2, 10, 300, 25, 3.0
+CONFIG = Config(
+    image_size=SIZE,
+    unet=UNetConfig(
+        channels_in=3, channels_out=3, widths=(32, 64, 96), blocks=1, depths=(0, 1, 1), heads=(2, 2, 4), context=64,
+        linear=True, groups=8,
+    ),
+    vae=VAEConfig(channels=3, widths=(16, 16), blocks=1, groups=8, scale="measured"),
+    text=ConditionerConfig((TowerConfig(ClipTextConfig(width=64, depth=3, heads=4, hidden=256, length=32)),)),
+    schedule=ScheduleConfig(zero_terminal_snr=True),
+    prediction="v_prediction",
+    learning=LearningConfig(patch=8, embedding=64, vision=PreNormConfig(width=64, depth=3, heads=4, hidden=256)),
+)  # fmt: skip
+BATCH, RATE, DROPPED = 32, 2e-3, 0.1
+PAIRS, CONTRAST_RATE = 64, 1e-3
+Read = Callable[[Sequence[str]], Tensor]
+
+
+def batches(images: int, size: int) -> Iterator[Batch]:
+    scenes = Scenes(size=SIZE, mix={"shape": 1.0})
+    for first in range(0, images, size):
+        examples = [scenes[first + k] for k in range(size)]
+        pictures = torch.stack([one.image for one in examples]).float() / 127.5 - 1
+        yield Batch(pictures, [one.caption for one in examples])
+
+
+def family() -> StableDiffusion:
+    torch.manual_seed(0)
+    scenes = Scenes(size=SIZE, mix={"shape": 1.0})
+    return StableDiffusion(CONFIG, BPE.train((scenes.truth(k).caption for k in range(5_000)), 512))
+
+
+def by_contrast(images: int) -> Conditioner:
+    """The text encoder of a family that was taught by its own lessons."""
+    teaching, told = family(), []
+
+    def loss(batch: Batch) -> Tensor:
+        found = teaching.match(batch, Generator())
+        told.append(float(found["nearest"]))
+        return found["loss"]
+
+    made = learnt(teaching, batches(images, PAIRS), loss, steps=-(-images // PAIRS), rate=CONTRAST_RATE)
+    print(f"by contrast: {100 * sum(told[-20:]) / 20:.0f} % of the last pictures picked their own of {PAIRS} captions")
+    return made.conditioner
+
+
+def reading(conditioner: Conditioner) -> Read:
+    @torch.no_grad()
+    def read(captions: Sequence[str]) -> Tensor:
+        return conditioner.captions(captions).tokens
+
+    return read
+
+
+def nothing(captions: Sequence[str]) -> Tensor:
+    return torch.zeros(len(captions), 1, CONFIG.unet.context)
+
+
+def trained(read: Read, images: int) -> UNet:
+    torch.manual_seed(0)
+    network, schedule, generator = UNet(CONFIG.unet), NoiseSchedule(CONFIG.schedule), Generator().manual_seed(0)
+
+    def loss(batch: Batch) -> Tensor:
+        x0 = batch.images
+        t = torch.randint(len(schedule), (len(x0),), generator=generator)
+        eps = torch.randn(x0.shape, generator=generator)
+        kept = torch.rand(len(x0), generator=generator) >= DROPPED
+        texts = read([one if keep else "" for one, keep in zip(batch.captions, kept, strict=True)])
+        alpha, sigma = schedule.factors(t, like=x0)
+        output: Tensor = network(alpha * x0 + sigma * eps, t, texts)
+        return (output - V.target(x0, eps, alpha, sigma)).square().mean()
+
+    return learnt(network, batches(images, BATCH), loss, steps=-(-images // BATCH), rate=RATE)
+
+
+@torch.no_grad()
+def drawn(network: UNet, read: Read, captions: Sequence[str]) -> Tensor:
+    generator = Generator().manual_seed(1)
+    solver = build(
+        "ddim", NoiseSchedule(CONFIG.schedule), steps=STEPS, spacing="trailing", prediction=CONFIG.prediction
+    )
+    solver.begin(torch.randn((len(captions), 3, SIZE, SIZE), generator=generator))
+    texts, scale = torch.cat([read(captions), read([""] * len(captions))]), torch.full((len(captions),), GUIDANCE)
+    while not solver.done:
+        t = torch.full((len(captions),), float(solver.t))
+        solver.take(guide(*network(solver.x, t, texts).chunk(2), scale), generator)
+    return solver.x.clamp(-1.0, 1.0)
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--images", type=int, default=40_000)
+    arguments.add_argument("--output", type=Path, default=ROOT / "docs" / "families" / "text_space.png")
+    asked = arguments.parse_args()
+    scenes = Scenes("seen", size=SIZE, mix={"shape": 1.0})
+    truths = [scenes.truth(k) for k in range(DRAWN)]
+    kinds = {
+        "learnt by contrast": reading(by_contrast(asked.images)),
+        "as initialised": reading(family().conditioner.eval()),
+        "no text": nothing,
+    }
+    rows: list[tuple[str, Sequence[Tensor]]] = [
+        ("what was asked", [scenes[k].image.float() / 127.5 - 1 for k in range(SHOWN)])
+    ]
+    for name, read in kinds.items():
+        pictures = drawn(trained(read, asked.images), read, [truth.caption for truth in truths])
+        print(f"{name}: {shares(score(list(pictures), truths))}", flush=True)
+        rows.append((name, pictures[:SHOWN].unbind()))
+    sheet(rows, side=SIZE * SCALE).save(asked.output, optimize=True)
+
+
+def shares(readings: Sequence[Reading]) -> str:
+    """How often the shape, its colour and the ground are those that were asked for."""
+    answers = {
+        "shape": [one.things_right for one in readings],
+        "colour": [one.colour_right for one in readings],
+        "ground": [one.background_right for one in readings if one.background_right is not None],
+    }
+    return ", ".join(f"{name} {100 * sum(map(bool, right)) / len(right):.0f} %" for name, right in answers.items())
+
+
+if __name__ == "__main__":
+    main()

@@ -6,6 +6,7 @@
 
 Rounds alternate in one process; a figure is the median of its rounds, a ratio the median of the rounds' ratios. The
 share is the arithmetic of the plain network over time, of what the same rounds' 4096^3 matrix product in bf16 reached.
+"best" is the shortest of the rounds, for a machine whose neighbours come and go.
 A peer that is not installed is left out. Peers: diffusers as it comes, in bf16, compiled; OpenVINO with static shapes.
 """
 
@@ -251,6 +252,7 @@ def figures(seconds: Mapping[str, list[float]], flops: int, first: Mapping[str, 
         "threads": torch.get_num_threads(),
         "tflop": flops / 1e12,
         "seconds": medians,
+        "best": {name: min(found) for name, found in seconds.items()},
         "first": first,
         "product_tflops": {name: 2 * SIDE**3 / medians[f"product {name}"] / 1e12 for name in ("fp32", "bf16")},
         "share_of_bf16_product": {name: flops / medians[name] / rate for name in first},
@@ -260,6 +262,7 @@ def figures(seconds: Mapping[str, list[float]], flops: int, first: Mapping[str, 
             }
             for own in mine
         },
+        "best_times_ours": {own: {name: min(seconds[name]) / min(seconds[own]) for name in first} for own in mine},
     }  # fmt: skip
 
 

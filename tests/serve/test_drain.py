@@ -116,6 +116,19 @@ def test_what_takes_longer_than_the_grace_is_kept_for_the_next_server(server: Se
     assert states(server) == [State.DONE]
 
 
+@pytest.mark.grace(0.3)
+def test_a_stream_that_is_broken_off_is_kept_for_the_next_server_too(server: Serving) -> None:
+    body = request(1, steps=LONG, n=4) | {"stream": True, "response_format": "b64_json"}
+    with httpx.stream("POST", server.url + GENERATIONS, json=body, timeout=60) as answer:
+        Serving._until(lambda: server.metric("t2i_denoise_steps_total") > 0)
+        told(server)
+        said = "".join(answer.iter_text())
+    assert answer.status_code == 200
+    assert "event: error" in said
+    assert server._ended(30) == 0
+    assert states(server) == [State.RUNNING]
+
+
 @pytest.mark.grace(60)
 def test_a_second_signal_ends_it_at_once(server: Serving) -> None:
     begun(server, request(1, steps=LONG, n=4))

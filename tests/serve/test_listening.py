@@ -53,3 +53,14 @@ def test_what_cannot_be_listened_at_is_said():
     ):
         with pytest.raises(InputError, match=said):
             Address.open(host, 0)
+
+
+def test_names_are_the_same_in_capitals():
+    address = Address.open("LocalHost", 0, names=["Studio.Example"])
+    with closing(address.socket):
+        assert {"localhost", "studio.example"} <= set(address.hosts)
+
+
+def test_a_name_that_none_can_have_is_said():
+    with pytest.raises(InputError, match="no name that a machine can have"):
+        Address.open("a" * 64 + ".example", 0)

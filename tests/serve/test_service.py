@@ -27,7 +27,7 @@ from limner.serve.ledger import Idempotency, Key, Ledger, Reused
 from limner.serve.orders import Drawn, Job, Order, State
 from limner.serve.pictures import Pictures
 from limner.serve.service import Service, Terms
-from limner.serve.studio import studio as studios
+from limner.serve.studio import commissions
 from limner.serve.studio.limits import Limits
 from limner.serve.studio.studio import Studio
 
@@ -86,7 +86,7 @@ def place(real: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
     """With workers that obey a script, and no patience."""
     monkeypatch.setattr(services, "Studio", functools.partial(Studio, command=COMMAND))
     monkeypatch.setattr(bookkeeper, "PAUSE", 0.05)
-    monkeypatch.setattr(studios, "PAUSE", 0.05)
+    monkeypatch.setattr(commissions, "PAUSE", 0.05)
     return real
 
 

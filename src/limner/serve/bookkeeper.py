@@ -69,12 +69,12 @@ class Bookkeeper:
         def end() -> None:
             self._end(job, fence, state, error)
 
-        self._watch.ended(job, state)
         try:
             await asyncio.to_thread(end)
         except Unavailable:
             log.exception("job %s is %s, which is written down later", job.id, state)
             self._owed[job.id] = end
+        self._watch.ended(job, state)
 
     async def lost(self, job: Job, fence: int) -> bool:
         return await _patiently(lambda: self._requeued(job.id, fence))

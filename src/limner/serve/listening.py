@@ -45,9 +45,11 @@ class Address:
             found = socket.create_server((str(place[0]), port), family=family)
             # asyncio does so itself, but not where a socket's protocol is not named; without it answers wait for 40 ms.
             found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except UnicodeError:
+            raise InputError(f"--host {host} is no name that a machine can have; name an address of this one") from None
         except OSError as error:
             raise InputError(_failure(host, port, error)) from None
-        written = f"[{host}]" if ":" in host else host
+        written, names = f"[{address}]" if ":" in host else host.lower(), [name.lower() for name in names]
         if address.is_loopback:
             return cls(found, written, (*LOOPBACK, written, *names), key="")
         known = names if address.is_unspecified else (written, *names)

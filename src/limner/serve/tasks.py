@@ -15,6 +15,9 @@ class Tasks:
     def __init__(self) -> None:
         self._going: set[asyncio.Task[Any]] = set()
 
+    def __len__(self) -> int:
+        return len(self._going)
+
     def go(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)
         self._going.add(task)

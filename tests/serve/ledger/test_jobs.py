@@ -177,6 +177,20 @@ def test_what_is_late_expires_and_is_not_begun(ledger: Ledger, clock: Clock) -> 
     assert known(ledger, running).state is State.RUNNING
 
 
+def test_what_was_begun_in_time_may_be_begun_again_after_its_time(ledger: Ledger, clock: Clock) -> None:
+    """A worker died of one, and all that lacked to the other was its end."""
+    lost, whole = accepted(ledger, deadline=START + 10), accepted(ledger, deadline=START + 10)
+    for job in (lost, whole):
+        assert ledger.begin(job.id) == 1
+    clock.now = START + 100
+    assert ledger.requeue(lost.id, 1)
+    for index in range(whole.order.count):
+        assert ledger.add(whole.id, 1, picture(index))
+    ledger.recover()
+    assert ledger.expire(clock.now) == []
+    assert [ledger.begin(job.id) for job in (lost, whole)] == [2, 2]
+
+
 def test_a_new_server_finds_what_the_last_one_left(place: Place, ledger: Ledger) -> None:
     """The end of a server takes no attempt: a worker may still die once."""
     queued, running, done = (accepted(ledger, RICH) for _ in range(3))

@@ -49,6 +49,11 @@ class Model:
     def end(self, state: State, now: float) -> None:
         self.state, self.finished = state, now
 
+    def late(self, now: float) -> bool:
+        """Deadlines are for the beginning."""
+        waits = self.state is State.QUEUED and self.attempts == 0 and len(self.drawn) < RICH.count
+        return waits and self.deadline <= now
+
     def held(self, fence: int) -> bool:
         return self.state is State.RUNNING and self.fence == fence
 
@@ -101,7 +106,7 @@ class Machine(RuleBasedStateMachine):
         model = self.models.get(job)
         expected = None
         if model and model.state is State.QUEUED:
-            if model.deadline <= self.clock.now:
+            if model.late(self.clock.now):
                 model.end(State.EXPIRED, self.clock.now)
             else:
                 model.state, model.fence, model.attempts = State.RUNNING, model.fence + 1, model.attempts + 1
@@ -165,7 +170,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def expire(self) -> None:
-        late = [job for job in self._ids(State.QUEUED) if self.models[job].deadline <= self.clock.now]
+        late = [job for job in self._ids(State.QUEUED) if self.models[job].late(self.clock.now)]
         for job in late:
             self.models[job].end(State.EXPIRED, self.clock.now)
         assert self.ledger.expire(self.clock.now) == late

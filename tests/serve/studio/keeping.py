@@ -25,6 +25,7 @@ class Books:
         self.ends: dict[str, tuple[State, str | None]] = {}
         self.faults: Counter[str] = Counter()
         self.gone = False
+        self.unreadable: set[str] = set()  # files
         self._held: str | None = None
         self._reached, self._released = asyncio.Event(), asyncio.Event()
 
@@ -51,6 +52,8 @@ class Books:
     async def files(self, order: Order) -> tuple[bytes, ...] | None:
         await self._at("files")
         names = [name for name in (order.image, order.mask) if name is not None]
+        if self.unreadable.intersection(names):
+            raise OSError("it cannot be read")
         return None if self.gone and names else tuple(name.encode() for name in names)
 
     async def began(self, job: Job) -> int | State:

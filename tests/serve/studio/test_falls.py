@@ -43,6 +43,30 @@ def test_a_killed_worker_is_replaced_and_only_its_own_job_is_tried_again(tmp_pat
     assert books.pictures == {"a": [0], "b": [0]}
 
 
+def test_no_picture_of_a_job_is_given_out_before_it_is_begun_anew(tmp_path: Path) -> None:
+    """Not while what its worker had drawn is still being kept."""
+    go = tmp_path / "go"
+
+    async def work(studio: Studio, books: Books) -> None:
+        books.hold("drawn")
+        await studio.submit(job("a", f"second {go}", count=4))
+        await books.reached()
+        await until(lambda: studio.state().drawing == 2)
+        kill(pids(studio))
+        await until(lambda: studio.state().falls == {"m": 1} and any(one.ready for one in studio.state().workers))
+        await asyncio.sleep(0.1)
+        assert (studio.state().drawing, books.fences["a"]) == (0, 1)
+        await studio.submit(job("b"))  # others go on meanwhile
+        await until(lambda: books.fences["b"] == 1)
+        go.touch()
+        books.release()
+        assert await over(studio, "a", "b") == [State.DONE, State.DONE]
+
+    books = run(work, tmp_path, held=0.5)
+    assert sorted(books.pictures["a"]) == [0, 1, 2, 3]
+    assert books.fences == {"a": 2, "b": 1}
+
+
 def test_two_workers_may_die_of_a_job_and_no_more(tmp_path: Path) -> None:
     async def work(studio: Studio, books: Books) -> None:
         await studio.submit(job("a", "wait nothing"))

@@ -15,8 +15,7 @@ from tests.serve.studio.keeping import Books
 from tests.serve.studio.working import job, over, pids, run, told, until
 
 from limner.serve.orders import State
-from limner.serve.studio import crew
-from limner.serve.studio import studio as studios
+from limner.serve.studio import commissions, crew
 from limner.serve.studio.events import Over
 from limner.serve.studio.studio import Studio
 
@@ -39,7 +38,7 @@ ENDS: dict[str, dict[str, State | None]] = {
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(studios, "PAUSE", 0.05)
+    monkeypatch.setattr(commissions, "PAUSE", 0.05)
     monkeypatch.setattr(crew, "GRACE", 1.0)
 
 

@@ -13,6 +13,7 @@ from tests.serve.studio.working import job, over, pids, run, submitted, told, un
 
 from limner.serve.faults import Closed, Full
 from limner.serve.orders import Drawn, State
+from limner.serve.studio import commissions
 from limner.serve.studio.events import Over, Preview, Progress
 from limner.serve.studio.studio import Studio
 
@@ -53,6 +54,37 @@ def test_an_order_is_drawn_upon_its_files(tmp_path: Path) -> None:
         assert await over(studio, "b", "c") == [State.FAILED, State.DONE]
 
     assert "gone" in str(run(work, tmp_path).ends["b"][1])
+
+
+def test_files_that_cannot_be_read_now_hold_nobody_else_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commissions, "PAUSE", 0.05)
+
+    async def work(studio: Studio, books: Books) -> None:
+        books.unreadable.add("1" * 64)
+        await submitted(studio, job("a", image="1" * 64), job("b", image="2" * 64), job("c"))
+        assert await over(studio, "b", "c") == [State.DONE, State.DONE]
+        assert books.fences["a"] == 0
+        books.unreadable.clear()
+        assert await over(studio, "a") == [State.DONE]
+
+    run(work, tmp_path)
+
+
+def test_who_has_stopped_listening_is_forgotten(tmp_path: Path) -> None:
+    go = tmp_path / "go"
+
+    async def work(studio: Studio, books: Books) -> None:
+        await studio.submit(job("a", f"wait {go}"))
+        listeners = [studio.events("a") for _ in range(100)]
+        commission = studio._commissions.wanted("a")
+        assert commission is not None
+        assert len(commission.listeners) == 100
+        del listeners[1:]
+        assert len(commission.listeners) == 1
+        go.touch()
+        assert isinstance([event async for event in listeners[0]][-1], Over)
+
+    run(work, tmp_path)
 
 
 def test_refusing_is_not_failing(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import Connection, delete, exists, insert, select, update
+from sqlalchemy import Connection, delete, exists, func, insert, select, update
 
 from limner.core import check
 from limner.serve.ledger import repeats, rows
@@ -162,7 +162,10 @@ class Ledger:
             return _unfinished(connection)
 
     def expire(self, now: float) -> list[str]:
-        """End what is queued though its time has passed: the ids of those jobs, in order of acceptance."""
+        """End what still waits to be begun though its time has passed: the ids of those jobs, in order of acceptance.
+
+        A deadline is for the beginning: none holds for what a worker died of, nor where all pictures are there.
+        """
         with self._database.writing() as connection:
             return _expire(connection, now)
 
@@ -235,8 +238,9 @@ def _finish(
 
 
 def _expire(connection: Connection, now: float, *which: Any) -> list[str]:
-    late = (jobs.c.finished.is_(None), jobs.c.state == State.QUEUED, jobs.c.deadline <= now, *which)
-    return _finish(connection, late, now, State.EXPIRED)
+    there = select(func.count()).where(drawn.c.job == jobs.c.number).scalar_subquery()
+    waiting = (jobs.c.finished.is_(None), jobs.c.state == State.QUEUED, jobs.c.attempts == 0, there < jobs.c.pictures)
+    return _finish(connection, (*waiting, jobs.c.deadline <= now, *which), now, State.EXPIRED)
 
 
 def _unfinished(connection: Connection) -> list[Job]:

@@ -24,8 +24,8 @@ async def stream(
     last event. See `waiting.drawn` for who goes away."""
     told: set[int] = set()
     shown: Counter[int] = Counter()
-    with unless_gone(service, job, keep=keep) as finished:
-        try:
+    try:
+        with unless_gone(service, job, keep=keep) as finished:
             async for event in events:
                 if isinstance(event, Preview):
                     yield await _partial(event, shown[event.index], wish, kind)
@@ -40,11 +40,11 @@ async def stream(
             for drawn in done.drawn:  # what was drawn before anybody listened
                 if drawn.index not in told:
                     yield await _completed(service, drawn, wish, kind)
-            wrong = problem_of(done)
-        except Exception as error:
-            wrong = problem(error)
-        if wrong is not None:
-            yield _event("error", shape(wrong))
+        wrong = problem_of(done)
+    except Exception as error:
+        wrong = problem(error)
+    if wrong is not None:
+        yield _event("error", shape(wrong))
 
 
 async def _partial(event: Preview, number: int, wish: Wish, kind: str) -> bytes:

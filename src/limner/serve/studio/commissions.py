@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from weakref import WeakSet
 
 from limner.serve.orders import Job, State
 from limner.serve.studio.events import Event, Listener, Over
@@ -16,6 +18,7 @@ from limner.serve.studio.messages import Done
 from limner.serve.studio.queue import Entry
 
 REMEMBERED = 1000  # jobs that are over, for who asks too late
+PAUSE = 1.0  # seconds until what could not be begun is tried again
 GONE = "the image that it was to be drawn over is gone"
 
 log = logging.getLogger(__name__)
@@ -24,8 +27,8 @@ log = logging.getLogger(__name__)
 @dataclass(slots=True, eq=False)
 class Commission:
     """A job in the studio. `left` are the pictures that are not drawn yet. `fence` is None until it is begun, and again
-    once a worker has died of it, which `attempts` counts; while it is `handed_back`, none of its pictures is given out.
-    `files` are those that its order names, once they are read."""
+    once a worker has died of it, which `attempts` counts; while it is `handed_back`, and until its `pause` has passed,
+    none of its pictures is given out. `files` are those that its order names, once they are read."""
 
     job: Job
     left: set[int]
@@ -33,20 +36,25 @@ class Commission:
     fence: int | None = None
     attempts: int = 0
     handed_back: bool = False
+    pause: float = 0.0
     over: bool = False
-    listeners: list[Listener] = field(default_factory=list)
+    listeners: WeakSet[Listener] = field(default_factory=WeakSet)  # as long as somebody listens
+
+    @property
+    def ready(self) -> bool:
+        return not self.handed_back and time.monotonic() >= self.pause
 
     def tell(self, event: Event) -> None:
-        self.listeners = [one for one in self.listeners if not one.closed]
         for listener in self.listeners:
             listener.tell(event)
 
 
 class Commissions:
-    """By the ids of their jobs. `withdraw` sees to it that none of a job's pictures is drawn any further."""
+    """By the ids of their jobs. `withdraw` sees to it that none of a job's pictures is drawn any further. Until `pause`
+    none is begun, since the keeper could not."""
 
     def __init__(self, keeper: Keeper, withdraw: Callable[[str], None]) -> None:
-        self._keeper, self._withdraw = keeper, withdraw
+        self._keeper, self._withdraw, self.pause = keeper, withdraw, 0.0
         self._here: dict[str, Commission] = {}
         self._past: OrderedDict[str, Over] = OrderedDict()
 
@@ -82,7 +90,7 @@ class Commissions:
         knows nothing."""
         listener = Listener()
         if job in self._here:
-            self._here[job].listeners.append(listener)
+            self._here[job].listeners.add(listener)
         elif job in self._past:
             listener.tell(self._past[job])
         else:
@@ -93,19 +101,31 @@ class Commissions:
 
     async def begin(self, commission: Commission) -> bool:
         """Whether it is begun. Where it is not, it may be over, or may be begun a little later."""
-        job = commission.job
+        if commission.files is None and not await self._read(commission):
+            return False
         try:
-            if commission.files is None:
-                commission.files = await self._keeper.files(job.order)
-            begun = State.FAILED if commission.files is None else await self._keeper.began(job)
+            begun = await self._keeper.began(commission.job)
         except Exception:
-            log.exception("job %s cannot be begun now", job.id)
+            log.exception("job %s cannot be begun now", commission.job.id)
+            self.pause = time.monotonic() + PAUSE
             return False
         if isinstance(begun, State):
-            await self.end(commission, begun, GONE if commission.files is None else None)
+            await self.end(commission, begun)
             return False
         commission.fence = begun
         return True
+
+    async def _read(self, commission: Commission) -> bool:
+        """Whether its files are here. That they cannot be read now holds nobody else up."""
+        try:
+            commission.files = await self._keeper.files(commission.job.order)
+        except Exception:
+            log.exception("what job %s is drawn over cannot be read now", commission.job.id)
+            commission.pause = time.monotonic() + PAUSE
+            return False
+        if commission.files is None:
+            await self.end(commission, State.FAILED, GONE)
+        return commission.files is not None
 
     async def drew(self, commission: Commission, fence: int | None, index: int, done: Done, pixels: bytes) -> None:
         """A picture is kept by who has this fence, and the job done if it was the last."""
@@ -116,23 +136,20 @@ class Commissions:
             number = _logged(f"a picture of job {commission.job.id} could not be kept")
             await self.end(commission, State.FAILED, f"the picture could not be kept (error {number})")
             return
-        if kept is None:  # it was ended behind our back
+        if kept is None and commission.fence == fence:  # it was ended behind our back
             await self.end(commission, State.CANCELLED)
-        elif not commission.over:
+        elif kept is not None and not commission.over:
             commission.left.discard(index)
             commission.tell(kept)
             if not commission.left:
                 await self.end(commission, State.DONE)
 
     async def lose(self, commissions: Iterable[Commission], *, most: int) -> None:
-        """A worker died of one of these: each is to be begun anew, or has had enough of them."""
-        lost = list(commissions)
-        for commission in lost:  # at once: none may be begun before it is handed back
-            commission.handed_back = True
-            commission.attempts += 1
-        await asyncio.gather(*(self._hand_back(commission, most) for commission in lost))
+        """A worker died of one of these, which are `handed_back`: each is to be begun anew, or has had enough."""
+        await asyncio.gather(*(self._hand_back(one, most) for one in commissions if not one.over))
 
     async def _hand_back(self, commission: Commission, most: int) -> None:
+        commission.attempts += 1
         fence, commission.fence = commission.fence, None
         assert fence is not None, commission
         try:

@@ -36,6 +36,9 @@ class Entry:
     since: float = 0.0
 
 
+Ready = Callable[[Entry], bool]
+
+
 @dataclass(slots=True)
 class Rate:
     """Work done in a second of drawing; what is long ago counts less."""
@@ -59,8 +62,8 @@ class Line:
     clock: float
     entries: deque[Entry] = field(default_factory=deque)
 
-    def first(self, model: str) -> Entry | None:
-        return next((one for one in self.entries if one.model == model), None)
+    def first(self, model: str, ready: Ready) -> Entry | None:
+        return next((one for one in self.entries if one.model == model and ready(one)), None)
 
 
 class Queue:
@@ -102,20 +105,17 @@ class Queue:
         line.entries.appendleft(entry)
         line.clock -= entry.work
 
-    def take(self, model: str) -> Entry | None:
-        """The next picture for the model's worker, off the queue."""
-        entry = self.next(model)
-        if entry is not None:
-            line = self._lines[entry.key]
-            line.entries.remove(entry)
-            self._now = max(self._now, line.clock)
-            line.clock += entry.work
-            self._forget()
-        return entry
+    def take(self, entry: Entry) -> None:
+        """It is given out: off the queue."""
+        line = self._lines[entry.key]
+        line.entries.remove(entry)
+        self._now = max(self._now, line.clock)
+        line.clock += entry.work
+        self._forget()
 
-    def next(self, model: str) -> Entry | None:
-        """The same, left where it is."""
-        firsts = [(line.clock, number, line.first(model)) for number, line in enumerate(self._lines.values())]
+    def next(self, model: str, ready: Ready = lambda entry: True) -> Entry | None:
+        """The next picture for the model's worker, of those that are ready."""
+        firsts = [(line.clock, number, line.first(model, ready)) for number, line in enumerate(self._lines.values())]
         return min((one for one in firsts if one[2] is not None), key=lambda one: one[:2], default=(0, 0, None))[2]
 
     def models(self) -> dict[str, float]:

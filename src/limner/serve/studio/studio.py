@@ -33,7 +33,7 @@ from limner.serve.watching import Watch
 
 TICK = 0.25  # seconds between two looks at deadlines and silent workers, where nothing happens
 MOMENT = 0.02
-PAUSE = 1.0  # seconds without beginning anything, after a keeper that could not
+MOST_KEPT = 16  # pictures that are being kept at once, before more are begun: each lies in memory
 GRACE = 5.0  # seconds for the last ends to be kept, when it closes
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class Studio:
         self._batches: Counter[int] = Counter()
         self._pictures = 0
         self._draining = self._stopping = False
-        self._pause, self._ends = 0.0, math.inf  # until when nothing is begun, and when what is being drawn is given up
+        self._ends = math.inf  # when what is being drawn is given up
         self._wake = asyncio.Event()
         self._serving: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -161,11 +161,11 @@ class Studio:
             await self._feed(hand)
 
     async def _feed(self, hand: Hand) -> None:
-        while not self._stopping and time.monotonic() >= self._pause:
-            entry = self._queue.next(hand.model)
+        while not self._stopping and len(self._keeping) < MOST_KEPT and time.monotonic() >= self._commissions.pause:
+            entry = self._queue.next(hand.model, lambda entry: self._commission(entry).ready)
             if entry is None or not self._fits(hand, entry):
                 return
-            self._queue.take(hand.model)
+            self._queue.take(entry)
             await self._give(hand, entry)
 
     def _fits(self, hand: Hand, entry: Entry) -> bool:
@@ -174,7 +174,7 @@ class Studio:
         others = {one.job for one in hand.tasks.values()} - {entry.job}
         apart = bool(others) and any(self._suspect(job) for job in {*others, entry.job})
         pixels = costs.pixels(commission.job.order, hand.ready)
-        return not (apart or commission.handed_back) and hand.takes(pixels, held=self._limits.held)
+        return not apart and hand.takes(pixels, held=self._limits.held)
 
     def _suspect(self, job: str) -> bool:
         commission = self._commissions.wanted(job)
@@ -183,11 +183,8 @@ class Studio:
     async def _give(self, hand: Hand, entry: Entry) -> None:
         """Its job is begun first, if it was not. Where that cannot be now, or the worker is gone by then, it waits."""
         commission = self._commission(entry)
-        if commission.fence is None:
-            if await self._commissions.begin(commission):
-                self._queue.begun(entry)
-            else:
-                self._pause = time.monotonic() + (0.0 if commission.over else PAUSE)
+        if commission.fence is None and await self._commissions.begin(commission):
+            self._queue.begun(entry)
         if commission.over:
             return
         if commission.fence is None or not hand.open:
@@ -250,9 +247,11 @@ class Studio:
             await self._commissions.end(commission, State.FAILED if fault else State.REFUSED, line)
 
     async def handed_back(self, entries: Sequence[Entry], *, died: bool) -> None:
+        lost = self._commissions.of(entries) if died else []
+        for commission in lost:  # before anything is waited for: its pictures are given out when it is begun anew
+            commission.handed_back = True
         await self._keeping.end()  # what it has drawn is kept before the rest is begun anew, which another may keep
-        if died:
-            await self._commissions.lose(self._commissions.of(entries), most=self._limits.attempts)
+        await self._commissions.lose(lost, most=self._limits.attempts)
         for entry in reversed(entries):
             if self._commissions.wanted(entry.job) is not None:
                 self._queue.put_back(entry)

@@ -43,12 +43,19 @@ async def _serve(server: uvicorn.Server, service: Service, address: Address, gra
     serving = asyncio.create_task(server.serve(sockets=[address.socket]))
     await _first(serving, told.wait())
     if not serving.done():
-        draining = asyncio.create_task(service.drain(grace))
-        await _first(draining, hurried.wait())
-        if not draining.done():
-            await service.drain(0.0)
-        server.should_exit = True
+        try:
+            await _drained(service, grace, hurried)
+        finally:
+            server.should_exit = True
     await serving
+
+
+async def _drained(service: Service, grace: float, hurried: asyncio.Event) -> None:
+    draining = asyncio.create_task(service.drain(grace))
+    await _first(draining, hurried.wait())
+    if not draining.done():
+        await service.drain(0.0)
+    await draining
 
 
 async def _first(work: asyncio.Task[None], signal_: object) -> None:

@@ -16,6 +16,7 @@ from limner.core import check
 
 MOST_PICTURES = 10  # of one order
 MOST_PREVIEWS = 100  # of one picture
+ATTEMPTS = 2  # workers that a job is given to, one after another, while they die of it
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
 

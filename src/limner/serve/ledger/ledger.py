@@ -17,9 +17,8 @@ from limner.serve.ledger.history import History
 from limner.serve.ledger.keys import Keys
 from limner.serve.ledger.tables import OPEN, drawn, jobs
 from limner.serve.ledger.tables import repeats as repeated
-from limner.serve.orders import Drawn, Job, Order, State
+from limner.serve.orders import ATTEMPTS, Drawn, Job, Order, State
 
-ATTEMPTS = 2  # workers that a job is given to, one after another, while they die of it
 DIED = "what drew this broke off, more than once; it may be tried again"
 
 

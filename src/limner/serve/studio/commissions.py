@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from weakref import WeakSet
 
-from limner.serve.orders import Job, State
+from limner.serve.orders import ATTEMPTS, Job, State
 from limner.serve.studio.events import Event, Listener, Over
 from limner.serve.studio.keeper import Keeper
 from limner.serve.studio.messages import Done
@@ -144,11 +144,18 @@ class Commissions:
             if not commission.left:
                 await self.end(commission, State.DONE)
 
-    async def lose(self, commissions: Iterable[Commission], *, most: int) -> None:
-        """A worker died of one of these, which are `handed_back`: each is to be begun anew, or has had enough."""
-        await asyncio.gather(*(self._hand_back(one, most) for one in commissions if not one.over))
+    def hold(self, entries: Iterable[Entry]) -> list[Commission]:
+        """The jobs of these pictures, of which a worker died: nothing of them is given out until they are lost."""
+        held = self.of(entries)
+        for commission in held:
+            commission.handed_back = True
+        return held
 
-    async def _hand_back(self, commission: Commission, most: int) -> None:
+    async def lose(self, held: Iterable[Commission]) -> None:
+        """Each of these is to be begun anew, or has had enough workers."""
+        await asyncio.gather(*(self._hand_back(one) for one in held if not one.over))
+
+    async def _hand_back(self, commission: Commission) -> None:
         commission.attempts += 1
         fence, commission.fence = commission.fence, None
         assert fence is not None, commission
@@ -158,7 +165,7 @@ class Commissions:
             log.exception("job %s could not be handed back", commission.job.id)
             again = True
         commission.handed_back = False
-        if not again or commission.attempts >= most:
+        if not again or commission.attempts >= ATTEMPTS:
             times = "once" if commission.attempts == 1 else f"{commission.attempts} times"
             await self.end(commission, State.FAILED, f"what drew it broke off, {times}: try again later")
 

@@ -247,11 +247,9 @@ class Studio:
             await self._commissions.end(commission, State.FAILED if fault else State.REFUSED, line)
 
     async def handed_back(self, entries: Sequence[Entry], *, died: bool) -> None:
-        lost = self._commissions.of(entries) if died else []
-        for commission in lost:  # before anything is waited for: its pictures are given out when it is begun anew
-            commission.handed_back = True
+        lost = self._commissions.hold(entries) if died else []
         await self._keeping.end()  # what it has drawn is kept before the rest is begun anew, which another may keep
-        await self._commissions.lose(lost, most=self._limits.attempts)
+        await self._commissions.lose(lost)
         for entry in reversed(entries):
             if self._commissions.wanted(entry.job) is not None:
                 self._queue.put_back(entry)

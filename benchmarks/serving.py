@@ -1,6 +1,6 @@
 """The service under load, over HTTP, with the shipped model: its throughput, its waiting, its start.
 
-    python benchmarks/serving.py throughput [--clients 8] [--seconds 20] [--rounds 3]   many clients against one
+    python benchmarks/serving.py throughput [--clients 8] [--seconds 10] [--rounds 12]   many clients against one
     python benchmarks/serving.py waiting [--load 0.8] [--seconds 120]    p95 against drawing first in, first out
     python benchmarks/serving.py start [--rounds 5]                      until it is ready, against `import torch`
 
@@ -242,7 +242,7 @@ def main() -> None:
     arguments.add_argument("--load", type=float, default=0.8)
     asked = arguments.parse_args()
     if asked.what == "throughput":
-        found = throughput(asked.clients, asked.seconds or 20.0, asked.rounds or 3)
+        found = throughput(asked.clients, asked.seconds or 10.0, asked.rounds or 12)
     elif asked.what == "waiting":
         found = waiting(asked.load, asked.seconds or 120.0)
     else:

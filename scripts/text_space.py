@@ -1,6 +1,6 @@
 """Draw docs/families/text_space.png: the same denoiser reading a text encoder that learnt by contrast, and others.
 
-    python scripts/text_space.py [--images 40000]
+    python scripts/text_space.py [--images 30000]
 
 Three small denoisers learn the same pictures of single shapes for as long, in pixels, with the same captions. What they
 read differs: the states of a text encoder that learnt, before, to tell captions by their pictures; those of the same
@@ -20,6 +20,7 @@ from torch import Generator, Tensor
 from limner.codecs.vae import VAEConfig
 from limner.core import Batch
 from limner.data.scenes.source import Scenes
+from limner.engine import dtype_for, keep_memory
 from limner.evaluate.scorer.reader import score
 from limner.evaluate.scorer.reading import Reading
 from limner.families.stable_diffusion import Config, LearningConfig, StableDiffusion
@@ -49,6 +50,7 @@ CONFIG = Config(
 )  # fmt: skip
 BATCH, RATE, DROPPED = 32, 2e-3, 0.1
 PAIRS, CONTRAST_RATE = 64, 1e-3
+PRECISION = dtype_for("auto", torch.device("cpu"))
 Read = Callable[[Sequence[str]], Tensor]
 
 
@@ -94,17 +96,19 @@ def nothing(captions: Sequence[str]) -> Tensor:
 
 def trained(read: Read, images: int) -> UNet:
     torch.manual_seed(0)
-    network, schedule, generator = UNet(CONFIG.unet), NoiseSchedule(CONFIG.schedule), Generator().manual_seed(0)
+    network = UNet(CONFIG.unet).to(memory_format=torch.channels_last)
+    schedule, generator = NoiseSchedule(CONFIG.schedule), Generator().manual_seed(0)
 
     def loss(batch: Batch) -> Tensor:
-        x0 = batch.images
+        x0 = batch.images.contiguous(memory_format=torch.channels_last)
         t = torch.randint(len(schedule), (len(x0),), generator=generator)
         eps = torch.randn(x0.shape, generator=generator)
         kept = torch.rand(len(x0), generator=generator) >= DROPPED
         texts = read([one if keep else "" for one, keep in zip(batch.captions, kept, strict=True)])
         alpha, sigma = schedule.factors(t, like=x0)
-        output: Tensor = network(alpha * x0 + sigma * eps, t, texts)
-        return (output - V.target(x0, eps, alpha, sigma)).square().mean()
+        with torch.autocast("cpu", PRECISION, enabled=PRECISION is not torch.float32):
+            output: Tensor = network(alpha * x0 + sigma * eps, t, texts)
+        return (output.float() - V.target(x0, eps, alpha, sigma)).square().mean()
 
     return learnt(network, batches(images, BATCH), loss, steps=-(-images // BATCH), rate=RATE)
 
@@ -125,9 +129,10 @@ def drawn(network: UNet, read: Read, captions: Sequence[str]) -> Tensor:
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--images", type=int, default=40_000)
+    arguments.add_argument("--images", type=int, default=30_000)
     arguments.add_argument("--output", type=Path, default=ROOT / "docs" / "families" / "text_space.png")
     asked = arguments.parse_args()
+    keep_memory()
     scenes = Scenes("seen", size=SIZE, mix={"shape": 1.0})
     truths = [scenes.truth(k) for k in range(DRAWN)]
     kinds = {

@@ -113,10 +113,10 @@ def test_a_cancelled_job_is_gone_within_a_step(tmp_path: Path) -> None:
     async def work(studio: Studio, books: Books) -> None:
         await studio.submit(job("drawn", f"wait {never}", count=3))
         await submitted(studio, *(job(name, f"wait {never}", key=7, count=10) for name in ("waits", "more")))
-        await until(lambda: studio.state().steps and studio.depth)
+        await until(lambda: studio.state().steps and studio.state().waiting)
         assert [await studio.cancel(name) for name in ("waits", "more", "drawn", "drawn")] == [True] * 3 + [False]
         await until(lambda: not studio.state().drawing, 1.0)
-        assert studio.depth == 0
+        assert studio.state().waiting == 0
 
     assert set(run(work, tmp_path).ends.values()) == {(State.CANCELLED, None)}
 
@@ -144,7 +144,7 @@ def test_a_deadline_holds_until_a_job_is_begun(tmp_path: Path) -> None:
         deadline = time.time() + 0.6
         await submitted(studio, job("begun", f"wait {signal}", deadline=deadline, count=10))
         await until(lambda: studio.state().steps)
-        assert studio.depth > 0
+        assert studio.state().waiting > 0
         await asyncio.sleep(max(0.0, deadline - time.time()) + 0.3)
         signal.touch()
         assert await over(studio, "begun") == [State.DONE]

@@ -52,7 +52,7 @@ def run(work: Work, folder: Path, *, resident: tuple[str, ...] = (), **limits: A
                 await asyncio.wait({working}, timeout=0.01)
             await working
         assert [one for one in known if alive(one)] == []
-        assert (studio.state().jobs, studio.depth) == (0, 0)
+        assert (studio.state().jobs, studio.state().waiting) == (0, 0)
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(go())

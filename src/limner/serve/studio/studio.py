@@ -104,11 +104,6 @@ class Studio:
         await asyncio.shield(self._tasks.go(self._commissions.end(commission, State.CANCELLED)))
         return True
 
-    @property
-    def depth(self) -> int:
-        """How many pictures wait."""
-        return len(self._queue)
-
     def state(self) -> Standing:
         workers = tuple(hand.standing for hand in self._crew)
         return Standing(

@@ -100,8 +100,7 @@ def _work(inbox: Inbox, went: BinaryIO) -> None:
 def _loaded(load: Load) -> tuple[Easel, Ready]:
     began = time.perf_counter()
     pipe = Pipeline.from_pretrained(load.model, precision=load.precision, compile=load.compile)
-    if pipe.family.networks():  # large ones, whose buffers come again at each step
-        engine.keep_memory()
+    engine.keep_memory()  # the same buffers come again at each step
     pixels = room(pipe, load.together)
     ready = Ready(**_about(pipe), room=pixels, seconds=time.perf_counter() - began, memory=memory())
     return Easel(pipe, room=pixels), ready

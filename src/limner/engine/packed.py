@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from limner.codecs import strips
 from limner.engine.allocator import trim
+from limner.engine.attention import attend
 from limner.nn import unet, winograd
-from limner.nn.attention import attend
 from limner.nn.residual import ResidualBlock, Upsample, activate
 from limner.store.pages import Pages
 

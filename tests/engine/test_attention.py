@@ -1,0 +1,150 @@
+"""The compiled attention against torch's, and what happens where it cannot be had."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from limner.engine import attention
+from limner.nn.attention import attend as plain
+
+HERE = all(torch.cpu.get_capabilities().get(name) for name in attention.NEEDED) and shutil.which("gcc") is not None
+with_kernel = pytest.mark.skipif(not HERE, reason="needs a processor with AMX, and gcc")
+
+
+@pytest.fixture(autouse=True)
+def anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing is kept from or for others."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    attention.kernel.cache_clear()
+    with torch.no_grad():
+        yield
+    attention.kernel.cache_clear()
+
+
+def maps(batch: int, heads: int, queries: int, keys: int, channels: int) -> list[Tensor]:
+    """As layers give them: (B, H, N, D), the heads of a token side by side."""
+    counts = (queries, keys, keys)
+    return [torch.randn(batch, count, heads, channels).bfloat16().transpose(1, 2) for count in counts]
+
+
+def exact(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    return F.scaled_dot_product_attention(query.double(), key.double(), value.double())
+
+
+def error(found: Tensor, expected: Tensor) -> float:
+    return float((found.double() - expected).norm() / expected.norm())
+
+
+@with_kernel
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        (2, 8, 300, 300, 40), (1, 2, 1024, 1024, 80), (1, 1, 64, 64, 160), (1, 3, 70, 1100, 64), (2, 4, 96, 77, 40),
+        (1, 1, 1, 1, 8), (3, 1, 33, 31, 1), (1, 2, 45, 513, 17), (1, 1, 40, 512, 256),
+    ],
+)  # fmt: skip
+def test_it_is_as_right_as_torchs_own(sizes: tuple[int, int, int, int, int]) -> None:
+    torch.manual_seed(0)
+    query, key, value = maps(*sizes)
+    kernel = attention.kernel()
+    assert kernel is not None
+    expected = exact(3.0 * query, key, value)
+    found = kernel(3.0 * query, key, value)
+    assert found.shape == query.shape
+    assert found.dtype is torch.bfloat16
+    assert error(found, expected) < 1.1 * error(plain(3.0 * query, key, value), expected) + 1e-4
+
+
+@with_kernel
+def test_sharp_and_large_scores() -> None:
+    torch.manual_seed(0)
+    query, key, value = maps(1, 2, 64, 700, 40)
+    kernel = attention.kernel()
+    assert kernel is not None
+    expected = exact(100.0 * query, 10.0 * key, value)  # one key has it all
+    assert error(kernel(100.0 * query, 10.0 * key, value), expected) < 2e-2
+    rising = torch.linspace(-300.0, 300.0, 700)[:, None].bfloat16().repeat(1, 1, 1, 8)  # a new maximum each time
+    one = torch.ones(1, 1, 5, 8).bfloat16()
+    assert error(kernel(one, rising, rising), exact(one, rising, rising)) < 1e-2
+
+
+@with_kernel
+def test_what_is_no_number_stays_none_and_harms_no_other() -> None:
+    query, key, value = maps(1, 1, 40, 40, 16)
+    query[0, 0, 7] = torch.nan
+    kernel = attention.kernel()
+    assert kernel is not None
+    found = kernel(query, key, value)[0, 0]
+    assert found[7].isnan().all()
+    assert found.isnan().any(dim=1).sum() == 1
+
+
+@with_kernel
+def test_a_picture_is_the_same_in_any_company_and_by_any_number_of_threads() -> None:
+    query, key, value = maps(3, 2, 130, 130, 40)
+    kernel, threads = attention.kernel(), torch.get_num_threads()
+    assert kernel is not None
+    together = kernel(query, key, value)
+    try:
+        for count in (1, 2, 7):
+            torch.set_num_threads(count)
+            assert torch.equal(kernel(query[1:2], key[1:2], value[1:2]), together[1:2])
+    finally:
+        torch.set_num_threads(threads)
+
+
+@with_kernel
+def test_it_is_made_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    racing = [threading.Thread(target=attention.kernel) for _ in range(3)]
+    for one in racing:
+        one.start()
+    for one in racing:
+        one.join()
+    assert len(list((tmp_path / "limner" / "compiled").iterdir())) == 1
+    attention.kernel.cache_clear()
+    monkeypatch.setattr(attention, "_call", lambda command: pytest.fail("it is compiled again"))
+    assert attention.kernel() is not None
+
+
+@with_kernel
+def test_what_it_cannot_do_is_torchs() -> None:
+    torch.manual_seed(0)
+    for query, key, value in (maps(1, 1, 8, 8, 264), [one.float() for one in maps(1, 1, 8, 8, 40)]):
+        assert torch.equal(attention.attend(query, key, value), plain(query, key, value))
+
+
+@with_kernel
+@pytest.mark.parametrize("broken", ["int attend(", "_mm512_scalef_ps(power, x)"])
+def test_one_that_is_not_compiled_or_computes_something_else_is_left(
+    broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = tmp_path / "attention.c"
+    source.write_text(attention.SOURCE.read_text().replace(broken, {"i": "in attend(", "_": "power"}[broken[0]]))
+    monkeypatch.setattr(attention, "SOURCE", source)
+    with caplog.at_level(logging.INFO):
+        assert attention.kernel() is None
+    assert "attention is torch's" in caplog.text
+    query, key, value = maps(1, 2, 20, 20, 40)
+    assert torch.equal(attention.attend(query, key, value), plain(query, key, value))
+
+
+def test_without_a_compiler_or_such_a_processor_it_is_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
+    query, key, value = maps(1, 2, 20, 20, 40)
+    expected = plain(query, key, value)
+    monkeypatch.setenv("CC", "no-such-compiler")
+    assert attention.kernel() is None
+    assert torch.equal(attention.attend(query, key, value), expected)
+    attention.kernel.cache_clear()
+    monkeypatch.delenv("CC")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    assert attention.kernel() is None
+    assert torch.equal(attention.attend(query, key, value), expected)

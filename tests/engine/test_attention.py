@@ -118,8 +118,11 @@ def test_it_is_made_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @with_kernel
 def test_what_it_cannot_do_is_torchs() -> None:
     torch.manual_seed(0)
-    for query, key, value in (maps(1, 1, 8, 8, 264), [one.float() for one in maps(1, 1, 8, 8, 40)]):
-        assert torch.equal(attention.attend(query, key, value), plain(query, key, value))
+    able = maps(1, 1, 200, 200, 40)
+    assert not torch.equal(attention.attend(*able), plain(*able))  # that is the kernel's
+    spread = [one.repeat_interleave(2, dim=3)[..., ::2] for one in able]
+    for given in (maps(1, 1, 200, 200, 264), [one.float() for one in able], maps(1, 1, 20, 20, 40), spread):
+        assert torch.equal(attention.attend(*given), plain(*given))
 
 
 @with_kernel
@@ -133,12 +136,12 @@ def test_one_that_is_not_compiled_or_computes_something_else_is_left(
     with caplog.at_level(logging.INFO):
         assert attention.kernel() is None
     assert "attention is torch's" in caplog.text
-    query, key, value = maps(1, 2, 20, 20, 40)
+    query, key, value = maps(1, 2, 200, 200, 40)
     assert torch.equal(attention.attend(query, key, value), plain(query, key, value))
 
 
 def test_without_a_compiler_or_such_a_processor_it_is_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
-    query, key, value = maps(1, 2, 20, 20, 40)
+    query, key, value = maps(1, 2, 200, 200, 40)
     expected = plain(query, key, value)
     monkeypatch.setenv("CC", "no-such-compiler")
     assert attention.kernel() is None

@@ -1,6 +1,6 @@
 """Draw docs/families/text_space.png: the same denoiser reading a text encoder that learnt by contrast, and others.
 
-    python scripts/text_space.py [--images 30000]
+    python scripts/text_space.py [--images 20000]
 
 Three small denoisers learn the same pictures of single shapes for as long, in pixels, with the same captions. What they
 read differs: the states of a text encoder that learnt, before, to tell captions by their pictures; those of the same
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from learning import learnt, sheet
 from torch import Generator, Tensor
 
@@ -35,14 +36,15 @@ from limner.text.clip import ClipTextConfig
 from limner.text.conditioning import Conditioner, ConditionerConfig, TowerConfig
 
 ROOT = Path(__file__).parents[1]
+FOLD = 2  # pixels a side that the denoisers see as one place
 SIZE, SCALE, SHOWN, DRAWN, STEPS, GUIDANCE = 32, 2, 10, 300, 25, 3.0
 CONFIG = Config(
     image_size=SIZE,
     unet=UNetConfig(
-        channels_in=3, channels_out=3, widths=(32, 64, 96), blocks=1, depths=(0, 1, 1), heads=(2, 2, 4), context=64,
-        linear=True, groups=8,
+        channels_in=3 * FOLD**2, channels_out=3 * FOLD**2, widths=(64, 96), blocks=1, depths=(1, 1), heads=(2, 4),
+        context=64, linear=True, groups=8,
     ),
-    vae=VAEConfig(channels=3, widths=(16, 16), blocks=1, groups=8, scale="measured"),
+    vae=VAEConfig(channels=3 * FOLD**2, widths=(16, 16), blocks=1, groups=8, scale="measured"),
     text=ConditionerConfig((TowerConfig(ClipTextConfig(width=64, depth=3, heads=4, hidden=256, length=32)),)),
     schedule=ScheduleConfig(zero_terminal_snr=True),
     prediction="v_prediction",
@@ -100,7 +102,7 @@ def trained(read: Read, images: int) -> UNet:
     schedule, generator = NoiseSchedule(CONFIG.schedule), Generator().manual_seed(0)
 
     def loss(batch: Batch) -> Tensor:
-        x0 = batch.images.contiguous(memory_format=torch.channels_last)
+        x0 = F.pixel_unshuffle(batch.images, FOLD).contiguous(memory_format=torch.channels_last)
         t = torch.randint(len(schedule), (len(x0),), generator=generator)
         eps = torch.randn(x0.shape, generator=generator)
         kept = torch.rand(len(x0), generator=generator) >= DROPPED
@@ -119,17 +121,18 @@ def drawn(network: UNet, read: Read, captions: Sequence[str]) -> Tensor:
     solver = build(
         "ddim", NoiseSchedule(CONFIG.schedule), steps=STEPS, spacing="trailing", prediction=CONFIG.prediction
     )
-    solver.begin(torch.randn((len(captions), 3, SIZE, SIZE), generator=generator))
+    noise = torch.randn((len(captions), 3, SIZE, SIZE), generator=generator)
+    solver.begin(F.pixel_unshuffle(noise, FOLD))
     texts, scale = torch.cat([read(captions), read([""] * len(captions))]), torch.full((len(captions),), GUIDANCE)
     while not solver.done:
         t = torch.full((len(captions),), float(solver.t))
         solver.take(guide(*network(solver.x, t, texts).chunk(2), scale), generator)
-    return solver.x.clamp(-1.0, 1.0)
+    return F.pixel_shuffle(solver.x, FOLD).clamp(-1.0, 1.0)
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--images", type=int, default=30_000)
+    arguments.add_argument("--images", type=int, default=20_000)
     arguments.add_argument("--output", type=Path, default=ROOT / "docs" / "families" / "text_space.png")
     asked = arguments.parse_args()
     keep_memory()

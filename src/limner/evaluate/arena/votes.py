@@ -255,4 +255,4 @@ def _id(cursor: sqlite3.Cursor) -> int:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+    return datetime.now(UTC).isoformat(timespec="microseconds")

@@ -30,6 +30,7 @@ from limner.nn import attention
 SOURCE = Path(__file__).with_name("attention.c")
 NEEDED = ("amx_tile", "amx_bf16", "avx512_f", "avx512_bw", "avx512_dq", "avx512_vl", "avx512_bf16")
 MACHINE = [f"-m{name.replace('avx512_', 'avx512').replace('_', '-')}" for name in NEEDED]
+# Not vectorised by the compiler as well: gcc 12 takes some of the addresses for aligned that are not, and stores there.
 COMPILE = ["-O2", "-fno-tree-vectorize", *MACHINE, "-mfma", "-fopenmp", "-fPIC", "-c"]
 CHANNELS = 256  # D at most
 FEW = 1 << 15  # scores of a head: with fewer, packing takes what the kernel gains

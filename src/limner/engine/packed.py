@@ -23,8 +23,9 @@ from torch import Tensor, nn
 
 from limner.codecs import strips
 from limner.engine.allocator import trim
-from limner.engine.attention import attend
+from limner.engine.attention import Attend
 from limner.nn import unet, winograd
+from limner.nn.attention import attend as plain
 from limner.nn.residual import ResidualBlock, Upsample, activate
 from limner.store.pages import Pages
 
@@ -33,12 +34,20 @@ PART, NARROW = 1024, 512  # tokens of a gated MLP at once, and the width up to w
 FEW = 256  # places: with fewer, laying weights out takes as long as using them, and so it may as well be done each time
 
 
-def pack(network: nn.Module) -> None:
-    """Replace the layers of a U-Net on a CPU: it only draws from then on, without gradients or weights to save."""
+def pack(network: nn.Module, attend: Attend = plain) -> None:
+    """Replace the layers of a U-Net on a CPU: it only draws from then on, without gradients or weights to save. Their
+    attention is by `attend`."""
+    _replace(network)
+    for layer in network.modules():
+        if isinstance(layer, SelfAttention | CrossAttention):
+            layer.attend = attend
+
+
+def _replace(network: nn.Module) -> None:
     for name, child in network.named_children():
         kind = PACKED.get(type(child))
         if kind is None:
-            pack(child)
+            _replace(child)
         else:
             setattr(network, name, kind(child))
 
@@ -278,6 +287,8 @@ class TransformerBlock(nn.Module):
 
 
 class SelfAttention(nn.Module):
+    attend: Attend
+
     def __init__(self, layer: unet.Attention) -> None:
         super().__init__()
         self.heads = layer.heads
@@ -286,10 +297,12 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, *, plus: Tensor) -> Tensor:
         query, key, value = rearrange(self.qkv(x), "B N (three H D) -> three B H N D", three=3, H=self.heads)
-        return self.out.plus(rearrange(attend(query, key, value), "B H N D -> B N (H D)"), plus)
+        return self.out.plus(rearrange(self.attend(query, key, value), "B H N D -> B N (H D)"), plus)
 
 
 class CrossAttention(nn.Module):
+    attend: Attend
+
     def __init__(self, layer: unet.Attention) -> None:
         super().__init__()
         self.heads = layer.heads
@@ -299,7 +312,7 @@ class CrossAttention(nn.Module):
     def forward(self, x: Tensor, context: Tensor, *, plus: Tensor) -> Tensor:
         query = rearrange(self.query(x), "B N (H D) -> B H N D", H=self.heads)
         key, value = rearrange(self.memory(context), "B L (two H D) -> two B H L D", two=2, H=self.heads)
-        return self.out.plus(rearrange(attend(query, key, value), "B H N D -> B N (H D)"), plus)
+        return self.out.plus(rearrange(self.attend(query, key, value), "B H N D -> B N (H D)"), plus)
 
 
 def _packed(layer: nn.Module) -> Linear:

@@ -7,8 +7,10 @@ from torch import nn
 
 from limner.core import Family
 from limner.engine import packed
+from limner.engine.attention import attend
 from limner.engine.compiled import compile_network
 from limner.engine.precision import dtype_for
+from limner.nn.attention import attend as plain
 from limner.nn.unet import UNet
 from limner.store.pages import forget
 
@@ -17,7 +19,8 @@ def prepared(family: Family, *, precision: str = "auto", compile: str = "auto", 
     """`family` itself, its `networks` in another precision and faster. It only draws from then on.
 
     `precision` is auto, fp32, bf16 or fp16; `compile` auto, on or off. `calls` is how often the networks are to be
-    called, as far as that is known: compiling takes minutes. A family that names no networks stays as it is.
+    called, as far as that is known: compiling takes minutes. With off no compiler is called, for attention's kernel
+    neither. A family that names no networks stays as it is.
     """
     dtype = dtype_for(precision, family.device)
     for network in family.networks():
@@ -31,7 +34,7 @@ def prepare(network: nn.Module, dtype: torch.dtype, *, compile: str = "auto", ca
     if not isinstance(network, UNet):
         return
     if not compile_network(network, wanted=compile, calls=calls) and _on_cpu(network) and packed.available():
-        packed.pack(network)
+        packed.pack(network, plain if compile == "off" else attend)
 
 
 def rest(family: Family) -> None:

@@ -1,6 +1,6 @@
 """Draw docs/families/text_space.png: the same denoiser reading a text encoder that learnt by contrast, and others.
 
-    python scripts/text_space.py [--images 20000]
+    python scripts/text_space.py [--images 80000]
 
 Three small denoisers learn the same pictures of single shapes for as long, in pixels, with the same captions. What they
 read differs: the states of a text encoder that learnt, before, to tell captions by their pictures; those of the same
@@ -36,12 +36,12 @@ from limner.text.clip import ClipTextConfig
 from limner.text.conditioning import Conditioner, ConditionerConfig, TowerConfig
 
 ROOT = Path(__file__).parents[1]
-FOLD = 2  # pixels a side that the denoisers see as one place
+FOLD = 4  # pixels a side that the denoisers see as one place
 SIZE, SCALE, SHOWN, DRAWN, STEPS, GUIDANCE = 32, 2, 10, 300, 25, 3.0
 CONFIG = Config(
     image_size=SIZE,
     unet=UNetConfig(
-        channels_in=3 * FOLD**2, channels_out=3 * FOLD**2, widths=(64, 96), blocks=1, depths=(1, 1), heads=(2, 4),
+        channels_in=3 * FOLD**2, channels_out=3 * FOLD**2, widths=(96, 160), blocks=1, depths=(1, 1), heads=(4, 4),
         context=64, linear=True, groups=8,
     ),
     vae=VAEConfig(channels=3 * FOLD**2, widths=(16, 16), blocks=1, groups=8, scale="measured"),
@@ -132,7 +132,7 @@ def drawn(network: UNet, read: Read, captions: Sequence[str]) -> Tensor:
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--images", type=int, default=20_000)
+    arguments.add_argument("--images", type=int, default=80_000)
     arguments.add_argument("--output", type=Path, default=ROOT / "docs" / "families" / "text_space.png")
     asked = arguments.parse_args()
     keep_memory()

@@ -1,23 +1,18 @@
-"""The compiled attention against torch's, and what happens where it cannot be had."""
+"""The compiled attention against torch's."""
 
 from __future__ import annotations
 
-import logging
-import shutil
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.engine.kernel import with_kernel
 from torch import Tensor
 
 from limner.engine import attention
 from limner.nn.attention import attend as plain
-
-HERE = all(torch.cpu.get_capabilities().get(name) for name in attention.NEEDED) and shutil.which("gcc") is not None
-with_kernel = pytest.mark.skipif(not HERE, reason="needs a processor with AMX, and gcc")
 
 
 @pytest.fixture(autouse=True)
@@ -103,19 +98,6 @@ def test_a_picture_is_the_same_in_any_company_and_by_any_number_of_threads() -> 
 
 
 @with_kernel
-def test_it_is_made_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    racing = [threading.Thread(target=attention.kernel) for _ in range(3)]
-    for one in racing:
-        one.start()
-    for one in racing:
-        one.join()
-    assert len(list((tmp_path / "limner" / "compiled").iterdir())) == 1
-    attention.kernel.cache_clear()
-    monkeypatch.setattr(attention, "_call", lambda command: pytest.fail("it is compiled again"))
-    assert attention.kernel() is not None
-
-
-@with_kernel
 def test_what_it_cannot_do_is_torchs() -> None:
     torch.manual_seed(0)
     able = maps(1, 1, 200, 200, 40)
@@ -125,29 +107,8 @@ def test_what_it_cannot_do_is_torchs() -> None:
         assert torch.equal(attention.attend(*given), plain(*given))
 
 
-@with_kernel
-@pytest.mark.parametrize("broken", ["int attend(", "_mm512_scalef_ps(power, x)"])
-def test_one_that_is_not_compiled_or_computes_something_else_is_left(
-    broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    source = tmp_path / "attention.c"
-    source.write_text(attention.SOURCE.read_text().replace(broken, {"i": "in attend(", "_": "power"}[broken[0]]))
-    monkeypatch.setattr(attention, "SOURCE", source)
-    with caplog.at_level(logging.INFO):
-        assert attention.kernel() is None
-    assert "attention is torch's" in caplog.text
+def test_without_a_kernel_it_is_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
     query, key, value = maps(1, 2, 200, 200, 40)
-    assert torch.equal(attention.attend(query, key, value), plain(query, key, value))
-
-
-def test_without_a_compiler_or_such_a_processor_it_is_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
-    query, key, value = maps(1, 2, 200, 200, 40)
-    expected = plain(query, key, value)
     monkeypatch.setenv("CC", "no-such-compiler")
     assert attention.kernel() is None
-    assert torch.equal(attention.attend(query, key, value), expected)
-    attention.kernel.cache_clear()
-    monkeypatch.delenv("CC")
-    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
-    assert attention.kernel() is None
-    assert torch.equal(attention.attend(query, key, value), expected)
+    assert torch.equal(attention.attend(query, key, value), plain(query, key, value))

@@ -8,8 +8,7 @@ from torch import nn
 
 from limner import engine
 from limner.core import Family, InputError
-from limner.engine import attention, compiled, packed, precision
-from limner.nn.attention import attend as plain
+from limner.engine import compiled, packed, precision
 from limner.nn.unet import UNet, UNetConfig
 
 SMALL = UNetConfig(widths=(16, 32), blocks=1, depths=(1, 1), heads=(2, 2), context=12, groups=8)
@@ -87,13 +86,13 @@ def test_on_a_cpu_nothing_is_compiled_unless_asked_for(monkeypatch: pytest.Monke
     assert str(compiled.folder()) == "/somewhere/limner/compiled"
 
 
-@pytest.mark.parametrize(("compile", "by"), [("auto", attention.attend), ("off", plain)])
-def test_where_nothing_is_to_be_compiled_attention_is_torchs(compile: str, by: attention.Attend) -> None:
+@pytest.mark.parametrize(("compile", "kernels"), [("auto", True), ("off", False)])
+def test_where_nothing_is_to_be_compiled_kernels_neither(compile: str, kernels: bool) -> None:
     family = engine.prepared(Named(), precision="bf16", compile=compile)
-    kinds = (packed.SelfAttention, packed.CrossAttention)
+    kinds = (packed.SelfAttention, packed.CrossAttention, packed.Convolution)
     layers = [layer for layer in family.networks()[0].modules() if isinstance(layer, kinds)]
     assert layers
-    assert all(layer.attend is by for layer in layers)
+    assert all(layer.kernels is kernels for layer in layers)
 
 
 def test_compiling_without_a_compiler_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

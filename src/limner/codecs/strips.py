@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +22,14 @@ from limner.nn import winograd
 from limner.nn.residual import ResidualBlock, Upsample
 
 NUMBERS = 1 << 22  # in a strip: 8 MiB in bfloat16, and a convolution of it is long beside what calling it costs
+
+
+@runtime_checkable
+class Quick(Protocol):
+    """A convolution of 3 x 3 that may know a quicker way than torch's."""
+
+    def way(self, x: Tensor, *, padding: tuple[int, int], doubled: bool = False) -> Callable[[Tensor], Tensor] | None:
+        """For maps like x, or like x with its sides doubled."""
 
 
 def suit(x: Tensor) -> bool:
@@ -49,7 +58,9 @@ def convolved(norm: nn.GroupNorm, conv: nn.Conv2d, x: Tensor) -> Tensor:
 
 
 def doubled(layer: Upsample, x: Tensor) -> Tensor:
-    """`layer(x)` for 4 / 9 of the work: see `fold`."""
+    """`layer(x)` for 4 / 9 of the work: see `fold`. Or by the convolution's own way."""
+    if isinstance(layer.conv, Quick) and (way := layer.conv.way(x, padding=(1, 1), doubled=True)):
+        return way(x)
     weight, bias = fold(layer.conv.weight), repeat(layer.conv.bias, "O -> (four O)", four=4)
     out = _empty(x, layer.conv.out_channels, growth=2)
     for i, j in _rows(x):
@@ -95,6 +106,8 @@ def _convolved(norm: nn.GroupNorm, conv: nn.Conv2d, x: Tensor) -> Iterator[tuple
 
 def _convolution(conv: nn.Conv2d, x: Tensor) -> Callable[[Tensor], Tensor]:
     """`conv` for strips of x that have their neighbours' rows."""
+    if isinstance(conv, Quick) and (way := conv.way(x, padding=(0, 1))):
+        return way
     if not winograd.pays(x, conv.weight):
         return partial(F.conv2d, weight=conv.weight, bias=conv.bias, padding=(0, 1))
     kernels = winograd.transform(winograd.order(conv.weight))

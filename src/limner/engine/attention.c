@@ -7,19 +7,10 @@
    Lengths and strides are in elements. A head's keys and values are packed as the tiles want them, filled up with zeros
    to whole ones. */
 
-#include <immintrin.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+#include "amx.h"
 
-enum { SIDE = 16, STEP = 32, TILE = SIDE * STEP }; /* rows of a tile, bfloat16s in one of them, and in all */
 enum { ROWS = 2 * SIDE, KEYS = 512, CHANNELS = 256 }; /* queries and keys of a block; the most channels */
-enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 }; /* of arch_prctl */
-#define ALIGNED __attribute__((aligned(64)))
 
-typedef uint16_t bf16;
 typedef struct { int64_t batch, head, row; } Strides;
 typedef struct { const bf16 *data; Strides by; } Map;
 typedef struct {
@@ -36,15 +27,6 @@ typedef struct { /* one thread's; `most` and `total` of the scores seen so far *
     ALIGNED float sums[ROWS * CHANNELS];
     float most[ROWS], total[ROWS];
 } Desk;
-
-static int64_t up(int64_t count, int64_t to) { return (count + to - 1) / to * to; }
-
-/* Eight tiles of 16 rows by 64 bytes, as LDTILECFG reads it. */
-static const struct { uint8_t palette, start, none[14]; uint16_t bytes[16]; uint8_t rows[16]; } TILES = {
-    1, 0, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
-
-/* Compilers do not know that tiles read memory: what was written before is written. */
-static inline void written(void) { __asm__ volatile("" ::: "memory"); }
 
 /* Tiles of 16 keys by 32 channels, pairs of channels down and keys across. */
 static void pack_keys(const bf16 *from, int64_t row, const Sizes *sizes, bf16 *to) {
@@ -204,9 +186,6 @@ static void attend_block(Desk *desk, const Sizes *sizes, const bf16 *queries, in
     }
     give(desk, sizes, count, to, to_row);
 }
-
-/* Whether the system lets this process use the tiles. */
-int permitted(void) { return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0; }
 
 /* Whether there was memory for it; D is at most CHANNELS. */
 int attend(Map query, Map key, Map value, bf16 *to, Strides to_by, int64_t batch, int64_t heads, int64_t queries,

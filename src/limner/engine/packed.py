@@ -4,7 +4,7 @@ A layer's weights are laid out anew when it is first called, as the best layout 
 ones that they came from are given up. Where those lie in a file that is mapped, a layer that does little with many
 weights reads them from there each time, and `rest` gives up what the others laid out, until the next call. Adding to
 a residual stream, GELU and its product with the values take no pass of their own: they are done while the numbers are
-in registers. Convolutions in float32 are Winograd's (nn/winograd.py) where that pays.
+in registers. Convolutions of 3 x 3 are Winograd's where that pays: in float32 by nn/winograd.py, in bfloat16 by ours.
 
 B batch, C channels, O of the result, h and w the grid, N its places, W width, H heads, D head size.
 """
@@ -22,10 +22,10 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from limner.codecs import strips
+from limner.engine import attention, convolution
 from limner.engine.allocator import trim
-from limner.engine.attention import Attend
 from limner.nn import unet, winograd
-from limner.nn.attention import attend as plain
+from limner.nn.attention import attend
 from limner.nn.residual import ResidualBlock, Upsample, activate
 from limner.store.pages import Pages
 
@@ -34,13 +34,13 @@ PART, NARROW = 1024, 512  # tokens of a gated MLP at once, and the width up to w
 FEW = 256  # places: with fewer, laying weights out takes as long as using them, and so it may as well be done each time
 
 
-def pack(network: nn.Module, attend: Attend = plain) -> None:
-    """Replace the layers of a U-Net on a CPU: it only draws from then on, without gradients or weights to save. Their
-    attention is by `attend`."""
+def pack(network: nn.Module, *, kernels: bool = False) -> None:
+    """Replace the layers of a U-Net on a CPU: it only draws from then on, without gradients or weights to save. With
+    `kernels`, what our own can do is theirs."""
     _replace(network)
     for layer in network.modules():
-        if isinstance(layer, SelfAttention | CrossAttention):
-            layer.attend = attend
+        if isinstance(layer, Convolution | Doubling | SelfAttention | CrossAttention):
+            layer.kernels = kernels
 
 
 def _replace(network: nn.Module) -> None:
@@ -143,6 +143,8 @@ def _places(x: Tensor) -> int:
 class Convolution(Layer):
     """Whether it is Winograd's is decided by the first map that it sees."""
 
+    kernels = False
+
     def __init__(self, weight: Tensor, bias: Tensor | None, *, padding: int, stride: int = 1) -> None:
         super().__init__(Source(weight))
         self.bias = None if bias is None else bias.detach()
@@ -178,6 +180,8 @@ class Convolution(Layer):
         weight = self.source.read()
         if self.sizes == PLAIN and winograd.pays(x, weight):
             return partial(self._winograd, winograd.order(weight))
+        if self.sizes == PLAIN and self.kernels and convolution.pays(x, weight):
+            return partial(convolution.convolve, convolution.order(weight), _bias(self.bias, weight))
         laid = weight.contiguous(memory_format=torch.channels_last)
         packed = torch.ops.mkldnn._reorder_convolution_weight(laid, *self.sizes, list(x.shape))
         return partial(self._direct, packed)
@@ -197,7 +201,9 @@ class Convolution(Layer):
 
 
 class Doubling(Layer):
-    """For 4 / 9 of the products over the map that is doubled, or by Winograd's over the map that is made."""
+    """By Winograd's, or for 4 / 9 of the products over the map that is doubled."""
+
+    kernels = False
 
     def __init__(self, layer: Upsample) -> None:
         super().__init__(Source(layer.conv.weight))
@@ -211,8 +217,16 @@ class Doubling(Layer):
         weight = self.source.read()
         if winograd.pays(x, weight):
             return partial(_doubled_first, Convolution(weight, self.bias, padding=1))
+        if self.kernels and convolution.pays(x, weight, doubled=True):
+            ordered = convolution.order(weight, doubled=True)
+            return partial(convolution.convolve, ordered, _bias(self.bias, weight), doubled=True)
         bias = None if self.bias is None else self.bias.repeat(4)
         return partial(_doubled_last, Convolution(strips.fold(weight), bias, padding=1))
+
+
+def _bias(bias: Tensor | None, weight: Tensor) -> Tensor:
+    """In float32, of zeros where there is none."""
+    return (weight.new_zeros(len(weight)) if bias is None else bias).float()
 
 
 def _doubled_first(convolve: Convolution, x: Tensor) -> Tensor:
@@ -287,7 +301,7 @@ class TransformerBlock(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    attend: Attend
+    kernels = False
 
     def __init__(self, layer: unet.Attention) -> None:
         super().__init__()
@@ -297,11 +311,11 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, *, plus: Tensor) -> Tensor:
         query, key, value = rearrange(self.qkv(x), "B N (three H D) -> three B H N D", three=3, H=self.heads)
-        return self.out.plus(rearrange(self.attend(query, key, value), "B H N D -> B N (H D)"), plus)
+        return self.out.plus(rearrange(_attend(query, key, value, kernels=self.kernels), "B H N D -> B N (H D)"), plus)
 
 
 class CrossAttention(nn.Module):
-    attend: Attend
+    kernels = False
 
     def __init__(self, layer: unet.Attention) -> None:
         super().__init__()
@@ -312,7 +326,11 @@ class CrossAttention(nn.Module):
     def forward(self, x: Tensor, context: Tensor, *, plus: Tensor) -> Tensor:
         query = rearrange(self.query(x), "B N (H D) -> B H N D", H=self.heads)
         key, value = rearrange(self.memory(context), "B L (two H D) -> two B H L D", two=2, H=self.heads)
-        return self.out.plus(rearrange(self.attend(query, key, value), "B H N D -> B N (H D)"), plus)
+        return self.out.plus(rearrange(_attend(query, key, value, kernels=self.kernels), "B H N D -> B N (H D)"), plus)
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, *, kernels: bool) -> Tensor:
+    return (attention.attend if kernels else attend)(query, key, value)
 
 
 def _packed(layer: nn.Module) -> Linear:

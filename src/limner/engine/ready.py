@@ -5,12 +5,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from limner.codecs.vae import VAE
 from limner.core import Family
-from limner.engine import packed
-from limner.engine.attention import attend
+from limner.engine import convolution, packed
 from limner.engine.compiled import compile_network
 from limner.engine.precision import dtype_for
-from limner.nn.attention import attend as plain
 from limner.nn.unet import UNet
 from limner.store.pages import forget
 
@@ -19,7 +18,7 @@ def prepared(family: Family, *, precision: str = "auto", compile: str = "auto", 
     """`family` itself, its `networks` in another precision and faster. It only draws from then on.
 
     `precision` is auto, fp32, bf16 or fp16; `compile` auto, on or off. `calls` is how often the networks are to be
-    called, as far as that is known: compiling takes minutes. With off no compiler is called, for attention's kernel
+    called, as far as that is known: compiling takes minutes. With off no compiler is called, for our own kernels
     neither. A family that names no networks stays as it is.
     """
     dtype = dtype_for(precision, family.device)
@@ -31,10 +30,13 @@ def prepared(family: Family, *, precision: str = "auto", compile: str = "auto", 
 def prepare(network: nn.Module, dtype: torch.dtype, *, compile: str = "auto", calls: int = 0) -> None:
     """See `prepared`."""
     narrow(network, dtype)
+    kernels = compile != "off" and _on_cpu(network)
+    if isinstance(network, VAE) and kernels:
+        convolution.quicken(network)
     if not isinstance(network, UNet):
         return
     if not compile_network(network, wanted=compile, calls=calls) and _on_cpu(network) and packed.available():
-        packed.pack(network, plain if compile == "off" else attend)
+        packed.pack(network, kernels=kernels)
 
 
 def rest(family: Family) -> None:

@@ -1,0 +1,212 @@
+/* Convolutions of 3 x 3 in bfloat16 by 4 / 9 of the multiplications, by a processor with AMX (Lavin and Gray 2015,
+   F(2 x 2, 3 x 3)): a spot of 2 x 2 results comes from 4 x 4 inputs. Seen from the points 0, 1, -1 and infinity, each of
+   its 16 numbers is an input's number times a weight's, summed over channels.
+
+   A block of spots is seen, multiplied and given while its numbers are in the cache, so that weights are read once for
+   each block. The tiles' unit may be shared with other virtual machines: then multiplications are what there is least of.
+
+   Of a map whose sides are doubled, by each place four times, a spot sees places a, b, b, c in a line: from the point -1
+   there is nothing to see, and 9 points remain.
+
+   Maps are (B, h, w, C), channels and results multiples of 32. Lengths are in elements. Channels follow the even ones
+   of each 32, then the odd ones: that is how they come out of bfloat16 most easily. */
+
+#include "amx.h"
+
+enum { POINTS = 16, INPUTS = 4, RESULTS = 2 }; /* of a spot; inputs and results a side */
+enum { BANDS = 8, SPOTS = BANDS * SIDE, OUTS = 320, AHEAD = 2 }; /* of a block; the most results at once; tiles fetched */
+
+typedef struct {
+    int64_t batch, height, width, channels; /* of the map that is read */
+    int64_t rows, columns, outs;            /* of the map that is made */
+    int64_t top, left;                      /* zeros before the one that is read */
+    int64_t doubled;                        /* whether each place of the one in memory is 2 x 2 of it */
+} Sizes;
+typedef struct { /* one thread's */
+    bf16 *seen;  /* of each point, band and 32 channels a tile of spots by channels */
+    float *sums; /* of each point, spot and result */
+    bf16 *zeros; /* of a place outside */
+} Desk;
+typedef struct { int64_t image, row, column; } Spot; /* with the place of its first result */
+
+/* Whether nothing is seen from a point. */
+static inline int blind(const Sizes *sizes, int point) {
+    return sizes->doubled && (point / INPUTS == 2 || point % INPUTS == 2);
+}
+
+/* The numbers of a place of the map that is read. */
+static const bf16 *place_of(const bf16 *x, const Sizes *sizes, int64_t image, int64_t row, int64_t column) {
+    const int by = sizes->doubled ? 2 : 1;
+    return x + ((image * (sizes->height / by) + row / by) * (sizes->width / by) + column / by) * sizes->channels;
+}
+
+static Spot spot_at(int64_t index, const Sizes *sizes) {
+    const int64_t across = up(sizes->columns, RESULTS) / RESULTS, down = up(sizes->rows, RESULTS) / RESULTS;
+    return (Spot){index / (across * down), index / across % down * RESULTS, index % across * RESULTS};
+}
+
+static inline void see_line(const __m512 from[INPUTS], __m512 to[INPUTS]) {
+    to[0] = _mm512_sub_ps(from[0], from[2]);
+    to[1] = _mm512_add_ps(from[1], from[2]);
+    to[2] = _mm512_sub_ps(from[2], from[1]);
+    to[3] = _mm512_sub_ps(from[1], from[3]);
+}
+
+static inline void see_square(const __m512 from[POINTS], __m512 to[POINTS]) {
+    __m512 half[POINTS];
+    for (int column = 0; column < INPUTS; column++) {
+        const __m512 line[INPUTS] = {from[column], from[4 + column], from[8 + column], from[12 + column]};
+        __m512 made[INPUTS];
+        see_line(line, made);
+        for (int row = 0; row < INPUTS; row++) half[INPUTS * row + column] = made[row];
+    }
+    for (int row = 0; row < INPUTS; row++) see_line(half + INPUTS * row, to + INPUTS * row);
+}
+
+/* The inputs of a spot, seen from the 16 points, as the row `at` of their tiles. */
+static void see(const bf16 *x, const Sizes *sizes, Spot spot, Desk *desk, int64_t at) {
+    const bf16 *from[POINTS];
+    for (int place = 0; place < POINTS; place++) {
+        const int64_t row = spot.row + place / INPUTS - sizes->top, column = spot.column + place % INPUTS - sizes->left;
+        const int inside = row >= 0 && row < sizes->height && column >= 0 && column < sizes->width;
+        const int there = inside && spot.image < sizes->batch;
+        from[place] = there ? place_of(x, sizes, spot.image, row, column) : desk->zeros;
+    }
+    bf16 *to = desk->seen + at / SIDE * SIDE * sizes->channels + at % SIDE * STEP;
+    for (int64_t channel = 0; channel < sizes->channels; channel += STEP, to += TILE) {
+        __m512i both[POINTS];
+        __m512 half[POINTS], even[POINTS], odd[POINTS];
+        for (int place = 0; place < POINTS; place++) both[place] = _mm512_loadu_si512(from[place] + channel);
+        for (int place = 0; place < POINTS; place++) half[place] = (__m512)_mm512_slli_epi32(both[place], 16);
+        see_square(half, even);
+        for (int place = 0; place < POINTS; place++)
+            half[place] = (__m512)_mm512_and_si512(both[place], _mm512_set1_epi32((int)0xffff0000));
+        see_square(half, odd);
+        for (int point = 0; point < POINTS; point++)
+            _mm512_store_si512(to + point * SPOTS * sizes->channels, (__m512i)_mm512_cvtne2ps_pbh(odd[point], even[point]));
+    }
+}
+
+static inline void fetch(const bf16 *tile) {
+    for (int row = 0; row < SIDE; row++) _mm_prefetch((const char *)(tile + row * STEP), _MM_HINT_T0);
+}
+
+/* What a block is seen as from one point, times the weights of `outs` results there. */
+static void multiply(const bf16 *seen, const bf16 *weights, int64_t channels, int64_t outs, float *sums) {
+    const int64_t steps = channels / STEP, row = outs * (int64_t)sizeof(float);
+    for (int64_t band = 0; band < BANDS; band += 2) {
+        const bf16 *upper = seen + band * steps * TILE, *lower = upper + steps * TILE;
+        for (int64_t out = 0; out < outs; out += 2 * SIDE) {
+            const bf16 *near = weights + out * channels, *far = near + steps * TILE;
+            _tile_zero(0); _tile_zero(1); _tile_zero(2); _tile_zero(3);
+            for (int64_t step = 0; step < steps; step++) {
+                fetch(near + (step + AHEAD) * TILE);
+                fetch(far + (step + AHEAD) * TILE);
+                _tile_loadd(4, upper + step * TILE, 2 * STEP);
+                _tile_loadd(5, lower + step * TILE, 2 * STEP);
+                _tile_loadd(6, near + step * TILE, 2 * STEP);
+                _tile_loadd(7, far + step * TILE, 2 * STEP);
+                _tile_dpbf16ps(0, 4, 6); _tile_dpbf16ps(1, 4, 7); _tile_dpbf16ps(2, 5, 6); _tile_dpbf16ps(3, 5, 7);
+            }
+            float *to = sums + band * SIDE * outs + out;
+            _tile_stored(0, to, row); _tile_stored(1, to + SIDE, row);
+            _tile_stored(2, to + SIDE * outs, row); _tile_stored(3, to + SIDE * outs + SIDE, row);
+        }
+    }
+}
+
+static inline void give_line(const __m512 from[INPUTS], __m512 to[RESULTS]) {
+    to[0] = _mm512_add_ps(_mm512_add_ps(from[0], from[1]), from[2]);
+    to[1] = _mm512_sub_ps(_mm512_sub_ps(from[1], from[2]), from[3]);
+}
+
+/* 2 x 2 places of 16 results from the sums of the 16 points. */
+static inline void give_square(const float *sums, int64_t each, const Sizes *sizes, __m512 more,
+                               __m512 to[RESULTS * RESULTS]) {
+    __m512 half[RESULTS][INPUTS];
+    for (int column = 0; column < INPUTS; column++) {
+        __m512 line[INPUTS], made[RESULTS];
+        for (int row = 0; row < INPUTS; row++) {
+            const int point = INPUTS * row + column;
+            line[row] = blind(sizes, point) ? _mm512_setzero_ps() : _mm512_load_ps(sums + point * each);
+        }
+        give_line(line, made);
+        half[0][column] = made[0], half[1][column] = made[1];
+    }
+    for (int row = 0; row < RESULTS; row++) give_line(half[row], to + RESULTS * row);
+    for (int place = 0; place < RESULTS * RESULTS; place++) to[place] = _mm512_add_ps(to[place], more);
+}
+
+static inline __m512 wide(const bf16 *from) {
+    const __m256i half = _mm256_loadu_si256((const __m256i *)from);
+    return (__m512)_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16);
+}
+
+/* The results `first` on of a spot, the row `at` of the sums; `plus`, where there is one, is added. */
+static void give(const Desk *desk, const Sizes *sizes, Spot spot, int64_t at, int64_t first, int64_t outs,
+                 const float *bias, const bf16 *plus, bf16 *to) {
+    for (int64_t out = 0; out < outs && spot.image < sizes->batch; out += STEP) {
+        __m512 made[2][RESULTS * RESULTS];
+        for (int half = 0; half < 2; half++) {
+            const int64_t some = out + half * SIDE;
+            const __m512 more = _mm512_loadu_ps(bias + first + some);
+            give_square(desk->sums + at * outs + some, SPOTS * outs, sizes, more, made[half]);
+        }
+        for (int place = 0; place < RESULTS * RESULTS; place++) {
+            const int64_t row = spot.row + place / RESULTS, column = spot.column + place % RESULTS;
+            if (row >= sizes->rows || column >= sizes->columns) continue;
+            const int64_t here = ((spot.image * sizes->rows + row) * sizes->columns + column) * sizes->outs + first + out;
+            __m512 one = made[0][place], two = made[1][place];
+            if (plus) one = _mm512_add_ps(one, wide(plus + here)), two = _mm512_add_ps(two, wide(plus + here + SIDE));
+            _mm512_storeu_si512(to + here, (__m512i)_mm512_cvtne2ps_pbh(two, one));
+        }
+    }
+}
+
+static void convolve_block(const bf16 *x, const bf16 *weights, const float *bias, const bf16 *plus, bf16 *to,
+                           const Sizes *sizes, Desk *desk, int64_t begin, int64_t from, int64_t until) {
+    for (int64_t at = 0; at < SPOTS; at++) see(x, sizes, spot_at(begin + at, sizes), desk, at);
+    for (int64_t first = from; first < until; first += OUTS) {
+        const int64_t outs = until - first < OUTS ? until - first : OUTS;
+        written();
+        const bf16 *weights_there = weights + first * sizes->channels;
+        for (int point = 0; point < POINTS; point++) {
+            if (blind(sizes, point)) continue;
+            multiply(desk->seen + point * SPOTS * sizes->channels, weights_there, sizes->channels, outs,
+                     desk->sums + point * SPOTS * outs);
+            weights_there += sizes->outs * sizes->channels;
+        }
+        written();
+        for (int64_t at = 0; at < SPOTS; at++)
+            give(desk, sizes, spot_at(begin + at, sizes), at, first, outs, bias, plus, to);
+    }
+}
+
+/* Whether there was memory for it. Weights are tiles of 16 results by 32 channels, pairs of channels down and results
+   across; over channels, then results, then points from which something is seen. Where blocks are few, threads share the results of one. */
+int convolve(const bf16 *x, const bf16 *weights, const float *bias, const bf16 *plus, bf16 *to, Sizes sizes, int threads) {
+    const int64_t spots = sizes.batch * (up(sizes.rows, RESULTS) / RESULTS) * (up(sizes.columns, RESULTS) / RESULTS);
+    const int64_t blocks = up(spots, SPOTS) / SPOTS, parts = (threads + blocks - 1) / blocks;
+    const int64_t each = up((sizes.outs + parts - 1) / parts, STEP);
+    int failed = 0;
+#pragma omp parallel num_threads(threads) reduction(| : failed)
+    {
+        const int64_t row = up(sizes.channels, STEP) * (int64_t)sizeof(bf16);
+        Desk desk = {aligned_alloc(64, POINTS * SPOTS * row), aligned_alloc(64, POINTS * SPOTS * OUTS * sizeof(float)),
+                     aligned_alloc(64, row)};
+        failed = !desk.seen || !desk.sums || !desk.zeros;
+        if (!failed) {
+            memset(desk.zeros, 0, row);
+            _tile_loadconfig(&TILES);
+        }
+#pragma omp for schedule(dynamic, 1)
+        for (int64_t item = 0; item < blocks * parts; item++) {
+            const int64_t from = item % parts * each, until = from + each < sizes.outs ? from + each : sizes.outs;
+            if (failed || from >= until) continue;
+            convolve_block(x, weights, bias, plus, to, &sizes, &desk, item / parts * SPOTS, from, until);
+        }
+        if (!failed) _tile_release();
+        free(desk.seen), free(desk.sums), free(desk.zeros);
+    }
+    return !failed;
+}

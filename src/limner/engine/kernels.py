@@ -1,0 +1,87 @@
+"""Kernels of our own in C, for processors with AMX: compiled once, in a second or two, and kept between processes."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import logging
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from limner.engine.compiled import folder
+
+HERE = Path(__file__).parent
+NEEDED = ("amx_tile", "amx_bf16", "avx512_f", "avx512_bw", "avx512_dq", "avx512_vl", "avx512_bf16")
+MACHINE = [f"-m{name.replace('avx512_', 'avx512').replace('_', '-')}" for name in NEEDED]
+# Not vectorised by the compiler as well: gcc 12 takes some of the addresses for aligned that are not, and stores there.
+COMPILE = ["-O2", "-fno-tree-vectorize", *MACHINE, "-mfma", "-fopenmp", "-fPIC", "-c"]
+PATIENCE = 60.0  # seconds for the compiler
+
+Kernel = TypeVar("Kernel")
+log = logging.getLogger(__name__)
+
+
+def tried(name: str, wrap: Callable[[ctypes.CDLL], Kernel], attempt: Callable[[Kernel], None]) -> Kernel | None:
+    """What `wrap` makes of `name`.c, compiled or as it was kept; None where it cannot be had or `attempt` raises
+    ValueError, for its answer is not right."""
+    if not all(torch.cpu.get_capabilities().get(one) for one in NEEDED):
+        return None
+    try:
+        kernel = wrap(_loaded(_built(HERE / f"{name}.c")))
+        attempt(kernel)
+    except (OSError, subprocess.SubprocessError, AttributeError, ValueError) as error:
+        log.info("%s is torch's: %s", name, error)
+        return None
+    return kernel
+
+
+def check_error(found: torch.Tensor, expected: torch.Tensor, *, most: float) -> None:
+    """ValueError where the relative error is above `most`."""
+    error = float((found.float() - expected).norm() / expected.norm())
+    if not error <= most:
+        raise ValueError(f"the compiled kernel is off by {error:.1e}")
+
+
+def _loaded(path: Path) -> ctypes.CDLL:
+    library = ctypes.CDLL(str(path))
+    if not library.permitted():
+        raise OSError("the system does not let this process use AMX")
+    return library
+
+
+def _built(source: Path) -> Path:
+    """The library, made now if it never was. OSError or SubprocessError where that cannot be."""
+    compiler = shutil.which(os.environ.get("CC") or "gcc")
+    if compiler is None:
+        raise FileNotFoundError("there is no C compiler (gcc)")
+    # What is kept is another's where anything differs that it was made from.
+    texts = [source.read_text(), *(header.read_text() for header in sorted(HERE.glob("*.h")))]
+    about = "\n".join([*texts, compiler, *COMPILE, torch.__version__, *_openmp()])
+    made = folder() / f"{source.stem}-{hashlib.sha256(about.encode()).hexdigest()[:16]}.so"
+    if not made.exists():
+        made.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=made.parent) as scratch:
+            steps = Path(scratch) / f"{source.stem}.o", Path(scratch) / made.name
+            _call([compiler, *COMPILE, f"-I{HERE}", str(source), "-o", str(steps[0])])
+            _call([compiler, "-shared", str(steps[0]), "-o", str(steps[1]), *_openmp(), "-lm"])
+            steps[1].replace(made)  # whole or not at all, whoever else makes it now
+    return made
+
+
+def _openmp() -> list[str]:
+    """That of torch, so that there are no two sets of threads."""
+    own = sorted(Path(torch.__file__).parent.glob("lib/libgomp*.so*"))
+    return [str(own[0])] if own else ["-fopenmp"]
+
+
+def _call(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    if done.returncode:
+        raise OSError(f"{command[0]} ended with {done.returncode}: {done.stderr.strip()[:500]}")

@@ -1,0 +1,164 @@
+"""Convolutions by the kernel against torch's, and where layers take it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from tests.engine.kernel import with_kernel
+from torch import Tensor, nn
+
+from limner import engine
+from limner.codecs import strips
+from limner.codecs.vae import VAE, VAEConfig
+from limner.engine import convolution, packed
+from limner.engine.convolution import Padding
+
+pytestmark = with_kernel
+WITHIN = 4e-3  # of bfloat16, whose own rounding is 2e-3
+
+
+@pytest.fixture(autouse=True, scope="module")
+def without_gradients() -> Iterator[None]:
+    with torch.no_grad():
+        yield
+
+
+def drawn(batch: int, channels: int, height: int, width: int, outs: int) -> tuple[Tensor, Tensor, Tensor]:
+    """A map, kernels and a bias."""
+    torch.manual_seed(0)
+    weight = torch.randn(outs, channels, 3, 3) / (9 * channels) ** 0.5
+    x = torch.randn(batch, channels, height, width).bfloat16()
+    return x.contiguous(memory_format=torch.channels_last), weight.bfloat16(), torch.randn(outs)
+
+
+def error(found: Tensor, expected: Tensor) -> float:
+    return float((found.double() - expected).norm() / expected.norm())
+
+
+@pytest.mark.parametrize("padding", [(1, 1), (0, 1), (0, 0)])
+@pytest.mark.parametrize("sizes", [
+    (1, 32, 3, 3, 32), (2, 64, 17, 9, 96), (1, 320, 16, 16, 352), (3, 96, 33, 31, 64), (1, 64, 4, 100, 704),
+])  # fmt: skip
+def test_it_is_nearly_as_right_as_torchs_own(sizes: tuple[int, int, int, int, int], padding: Padding) -> None:
+    x, weight, bias = drawn(*sizes)
+    expected = F.conv2d(x.double(), weight.double(), bias.double(), padding=padding)
+    plus = torch.randn_like(expected).bfloat16()
+    ordered = convolution.order(weight)
+    found = convolution.convolve(ordered, bias, x, padding=padding)
+    assert found.shape == expected.shape
+    assert found.dtype is torch.bfloat16
+    assert error(found, expected) < WITHIN
+    assert error(convolution.convolve(ordered, bias, x, plus, padding=padding), expected + plus.double()) < WITHIN
+
+
+@pytest.mark.parametrize("padding", [(1, 1), (-1, 1)])
+@pytest.mark.parametrize("sizes", [(1, 32, 3, 3, 32), (2, 64, 17, 9, 96), (1, 96, 5, 40, 352)])
+def test_of_a_doubled_map(sizes: tuple[int, int, int, int, int], padding: Padding) -> None:
+    x, weight, bias = drawn(*sizes)
+    down, across = padding
+    doubled = F.pad(F.interpolate(x.double(), scale_factor=2.0), (across, across, down, down))  # or cropped
+    expected = F.conv2d(doubled, weight.double(), bias.double())
+    found = convolution.convolve(convolution.order(weight, doubled=True), bias, x, padding=padding, doubled=True)
+    assert found.shape == expected.shape
+    assert error(found, expected) < WITHIN
+
+
+def test_any_memory_format_and_slices() -> None:
+    x, weight, bias = drawn(2, 64, 12, 12, 32)
+    ordered = convolution.order(weight)
+    expected = convolution.convolve(ordered, bias, x, x[:, :32])
+    assert torch.equal(convolution.convolve(ordered, bias, x.contiguous(), x[:, :32].contiguous()), expected)
+    strip = x[1:, :, 3:9]
+    assert torch.equal(
+        convolution.convolve(ordered, bias, strip, padding=(0, 1)), convolution.convolve(ordered, bias, x)[1:, :, 4:8]
+    )
+
+
+def test_a_picture_is_the_same_in_any_company_and_by_any_number_of_threads() -> None:
+    x, weight, bias = drawn(3, 64, 30, 22, 96)
+    ordered, threads = convolution.order(weight), torch.get_num_threads()
+    together = convolution.convolve(ordered, bias, x)
+    try:
+        for count in (1, 2, 7):
+            torch.set_num_threads(count)
+            assert torch.equal(convolution.convolve(ordered, bias, x[1:2]), together[1:2])
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_what_is_no_number_stays_none_and_harms_its_neighbours_alone() -> None:
+    x, weight, bias = drawn(1, 32, 32, 32, 32)
+    x[0, 5, 10, 10] = torch.nan
+    lost = convolution.convolve(convolution.order(weight), bias, x)[0].isnan().any(dim=0)
+    assert lost[9:12, 9:12].all()
+    assert lost.sum() <= 16  # four spots of 2 x 2 see the place
+
+
+def test_where_it_pays() -> None:
+    x, weight, _ = drawn(1, 64, 32, 32, 96)
+    assert convolution.pays(x, weight)
+    assert convolution.pays(x[:, :, :16, :16], weight, doubled=True)
+    for other in (
+        convolution.pays(x[:, :, :16, :16], weight),  # too few spots
+        convolution.pays(x.float(), weight.float()),
+        convolution.pays(x[:, :40], weight[:, :40]),
+        convolution.pays(x, weight[:40]),
+        convolution.pays(x, weight[:, :, :2, :2]),
+    ):
+        assert not other
+
+
+def test_a_packed_convolution_takes_it_only_when_it_may() -> None:
+    x, weight, bias = drawn(1, 64, 32, 32, 64)
+    layer = nn.Conv2d(64, 64, 3, padding=1)
+    layer.weight, layer.bias = nn.Parameter(weight), nn.Parameter(bias.bfloat16())
+    made = {kernels: nn.Sequential(layer) for kernels in (False, True)}
+    for kernels, one in made.items():
+        packed.pack(one, kernels=kernels)
+    ours = convolution.convolve(convolution.order(weight), bias.bfloat16().float(), x, x)
+    assert torch.equal(made[True][0](x, x), ours)
+    assert not torch.equal(made[False][0](x, x), ours)
+
+
+@pytest.fixture
+def codec() -> VAE:
+    torch.manual_seed(0)
+    return VAE(VAEConfig(channels=4, widths=(32, 64), blocks=1, groups=8, scale=1.0)).eval().requires_grad_(False)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_an_autoencoder_takes_it_alone_by_strips_and_together(
+    batch: int, codec: VAE, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    latents, images = torch.randn(batch, 4, 24, 24), torch.rand(batch, 3, 48, 48)
+    expected, coded = codec.decode(latents), codec.encode(images)
+    monkeypatch.setattr(strips, "NUMBERS", 64 * 24 * 12)
+    called: list[bool] = []
+    kernel = convolution.kernel()
+    assert kernel is not None
+
+    def counted(*given: Tensor, **how: bool) -> Tensor:
+        called.append(how["doubled"])
+        return kernel(*given, **how)
+
+    monkeypatch.setattr(convolution, "kernel", lambda: counted)
+    engine.prepare(codec, torch.bfloat16)
+    found = codec.decode(latents.bfloat16())
+    assert float((found.float() - expected).norm() / expected.norm()) < 5e-2
+    assert True in called and False in called if batch == 1 else called
+    assert float((codec.encode(images.bfloat16()).float() - coded).norm() / coded.norm()) < 5e-2
+
+
+def test_without_kernels_an_autoencoder_stays_as_it_is(codec: VAE, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine.prepare(codec, torch.bfloat16, compile="off")
+    assert not any(isinstance(layer, convolution.Quick) for layer in codec.modules())
+
+
+def test_names_of_weights_stay(codec: VAE, tmp_path: Path) -> None:
+    before = {name: one.shape for name, one in codec.state_dict().items()}
+    convolution.quicken(codec)
+    assert {name: one.shape for name, one in codec.state_dict().items()} == before

@@ -1,12 +1,13 @@
 /* Convolutions of 3 x 3 in bfloat16 by 4 / 9 of the multiplications, by a processor with AMX (Lavin and Gray 2015,
-   F(2 x 2, 3 x 3)): a spot of 2 x 2 results comes from 4 x 4 inputs. Seen from the points 0, 1, -1 and infinity, each of
-   its 16 numbers is an input's number times a weight's, summed over channels.
+   F(2 x 2, 3 x 3)): a spot of 2 x 2 results comes from 4 x 4 inputs. Seen from the points 0, 1, -1 and infinity, each
+   of its 16 numbers is an input's number times a weight's, summed over channels.
 
    A block of spots is seen, multiplied and given while its numbers are in the cache, so that weights are read once for
-   each block. The tiles' unit may be shared with other virtual machines: then multiplications are what there is least of.
+   each block. The tiles' unit may be shared with other virtual machines: multiplications are then what there is least
+   of.
 
-   Of a map whose sides are doubled, by each place four times, a spot sees places a, b, b, c in a line: from the point -1
-   there is nothing to see, and 9 points remain.
+   Of a map whose sides are doubled, by each place four times, a spot sees places a, b, b, c in a line: from the point
+   -1 there is nothing to see, and 9 points remain.
 
    Maps are (B, h, w, C), channels and results multiples of 32. Lengths are in elements. Channels follow the even ones
    of each 32, then the odd ones: that is how they come out of bfloat16 most easily. */
@@ -14,7 +15,8 @@
 #include "amx.h"
 
 enum { POINTS = 16, INPUTS = 4, RESULTS = 2 }; /* of a spot; inputs and results a side */
-enum { BANDS = 8, SPOTS = BANDS * SIDE, OUTS = 320, AHEAD = 2 }; /* of a block; the most results at once; tiles fetched */
+enum { BANDS = 8, SPOTS = BANDS * SIDE, OUTS = 320 }; /* of a block; the most results at once */
+enum { AHEAD = 2 }; /* tiles of weights that are fetched before they are used */
 
 typedef struct {
     int64_t batch, height, width, channels; /* of the map that is read */
@@ -82,8 +84,10 @@ static void see(const bf16 *x, const Sizes *sizes, Spot spot, Desk *desk, int64_
         for (int place = 0; place < POINTS; place++)
             half[place] = (__m512)_mm512_and_si512(both[place], _mm512_set1_epi32((int)0xffff0000));
         see_square(half, odd);
-        for (int point = 0; point < POINTS; point++)
-            _mm512_store_si512(to + point * SPOTS * sizes->channels, (__m512i)_mm512_cvtne2ps_pbh(odd[point], even[point]));
+        for (int point = 0; point < POINTS; point++) {
+            const __m512i seen = (__m512i)_mm512_cvtne2ps_pbh(odd[point], even[point]);
+            _mm512_store_si512(to + point * SPOTS * sizes->channels, seen);
+        }
     }
 }
 
@@ -155,7 +159,8 @@ static void give(const Desk *desk, const Sizes *sizes, Spot spot, int64_t at, in
         for (int place = 0; place < RESULTS * RESULTS; place++) {
             const int64_t row = spot.row + place / RESULTS, column = spot.column + place % RESULTS;
             if (row >= sizes->rows || column >= sizes->columns) continue;
-            const int64_t here = ((spot.image * sizes->rows + row) * sizes->columns + column) * sizes->outs + first + out;
+            const int64_t number = (spot.image * sizes->rows + row) * sizes->columns + column;
+            const int64_t here = number * sizes->outs + first + out;
             __m512 one = made[0][place], two = made[1][place];
             if (plus) one = _mm512_add_ps(one, wide(plus + here)), two = _mm512_add_ps(two, wide(plus + here + SIDE));
             _mm512_storeu_si512(to + here, (__m512i)_mm512_cvtne2ps_pbh(two, one));
@@ -183,8 +188,10 @@ static void convolve_block(const bf16 *x, const bf16 *weights, const float *bias
 }
 
 /* Whether there was memory for it. Weights are tiles of 16 results by 32 channels, pairs of channels down and results
-   across; over channels, then results, then points from which something is seen. Where blocks are few, threads share the results of one. */
-int convolve(const bf16 *x, const bf16 *weights, const float *bias, const bf16 *plus, bf16 *to, Sizes sizes, int threads) {
+   across; over channels, then results, then points from which something is seen. Where blocks are few, threads share
+   the results of one. */
+int convolve(const bf16 *x, const bf16 *weights, const float *bias, const bf16 *plus, bf16 *to, Sizes sizes,
+             int threads) {
     const int64_t spots = sizes.batch * (up(sizes.rows, RESULTS) / RESULTS) * (up(sizes.columns, RESULTS) / RESULTS);
     const int64_t blocks = up(spots, SPOTS) / SPOTS, parts = (threads + blocks - 1) / blocks;
     const int64_t each = up((sizes.outs + parts - 1) / parts, STEP);

@@ -155,7 +155,7 @@ def test_an_autoencoder_takes_it_alone_by_strips_and_together(
 
 def test_without_kernels_an_autoencoder_stays_as_it_is(codec: VAE, monkeypatch: pytest.MonkeyPatch) -> None:
     engine.prepare(codec, torch.bfloat16, compile="off")
-    assert not any(isinstance(layer, convolution.Quick) for layer in codec.modules())
+    assert not any(isinstance(layer, convolution.QuickConvolution) for layer in codec.modules())
 
 
 def test_names_of_weights_stay(codec: VAE, tmp_path: Path) -> None:

@@ -25,7 +25,6 @@ FEWEST_SPOTS = 128  # of 2 x 2 places; fewer do not fill a block
 AGREES = 1e-2  # relative error against torch in float32, where rounding once makes 2e-3
 AT_ONCE = 1 << 22  # numbers, while weights are ordered
 WEIGH = ((1.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0.0, 0.0, 1.0))
-
 SEEING = (0, 1, 3, 4, 5, 7, 12, 13, 15)  # points from which there is something to see of a doubled map
 
 Padding = tuple[int, int]
@@ -45,7 +44,7 @@ class _Sizes(ctypes.Structure):
     ]
 
 
-class Quick(nn.Conv2d):
+class QuickConvolution(nn.Conv2d):
     """A convolution of 3 x 3 that goes by the kernel where that pays. It only draws."""
 
     def __init__(self, layer: nn.Conv2d) -> None:
@@ -72,10 +71,15 @@ class Quick(nn.Conv2d):
 def quicken(network: nn.Module) -> None:
     """Replace the layers for which there may be a quicker way."""
     for name, child in network.named_children():
-        if type(child) is nn.Conv2d and (child.kernel_size, child.stride, child.padding) == ((3, 3), (1, 1), (1, 1)):
-            setattr(network, name, Quick(child))
+        if type(child) is nn.Conv2d and _is_usual(child):
+            setattr(network, name, QuickConvolution(child))
         else:
             quicken(child)
+
+
+def _is_usual(layer: nn.Conv2d) -> bool:
+    sides = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+    return sides == ((3, 3), (1, 1), (1, 1), (1, 1)) and layer.groups == 1 and layer.padding_mode == "zeros"
 
 
 def pays(x: Tensor, weight: Tensor, *, doubled: bool = False) -> bool:

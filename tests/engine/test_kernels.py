@@ -13,9 +13,9 @@ import pytest
 import torch
 from tests.engine.kernel import with_kernel
 
-from limner.engine import attention, convolution, kernels
+from limner.engine import attention, convolution, kernels, norm
 
-KINDS = {"attention": attention.kernel, "convolution": convolution.kernel}
+KINDS = {"attention": attention.kernel, "convolution": convolution.kernel, "norm": norm.kernel}
 kinds = pytest.mark.parametrize("name", KINDS)
 
 
@@ -51,9 +51,10 @@ def test_it_is_made_once_and_kept(name: str, tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("file", "right", "wrong"),
     [
-        ("attention.c", "int attend(", "in attend("), ("attention.c", "_mm512_scalef_ps(power, x)", "power"),
+        ("attention.c", "int attend(", "in attend("), ("amx.h", "_mm512_scalef_ps(power, x)", "power"),
         ("convolution.c", "int convolve(", "in convolve("),
         ("convolution.c", "add_ps(from[1], from[2])", "add_ps(from[1], from[1])"),
+        ("norm.c", "int group_norm(", "in group_norm("), ("norm.c", "off, off, square", "off, off, off"),
         ("amx.h", "int permitted(", "int allowed("), ("amx.h", "TILE_DATA = 18", "TILE_DATA = 99"),
     ],
 )  # fmt: skip
@@ -66,7 +67,7 @@ def test_one_that_is_not_compiled_or_computes_something_else_is_left(
     assert right in text
     (tmp_path / file).write_text(text.replace(right, wrong))
     monkeypatch.setattr(kernels, "HERE", tmp_path)
-    name = "convolution" if file.startswith("convolution") else "attention"
+    name = "attention" if file == "amx.h" else file.removesuffix(".c")
     with caplog.at_level(logging.INFO):
         assert KINDS[name]() is None
     assert f"{name} is torch's" in caplog.text

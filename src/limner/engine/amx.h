@@ -1,4 +1,4 @@
-/* What the kernels for AMX share: tiles of 16 rows by 64 bytes, that is of 32 bfloat16s or 16 float32s. */
+/* What the kernels share: tiles of AMX, of 16 rows by 64 bytes, that is of 32 bfloat16s or 16 float32s, and numbers. */
 
 #include <immintrin.h>
 #include <stdint.h>
@@ -21,6 +21,21 @@ static const struct { uint8_t palette, start, none[14]; uint16_t bytes[16]; uint
 
 /* Compilers do not know that tiles read memory: what was written before is written. */
 static inline void written(void) { __asm__ volatile("" ::: "memory"); }
+
+/* 2^x, within 1e-4 of it: far below what rounding to bfloat16 takes. */
+static inline __m512 power_of_two(__m512 x) {
+    const __m512 part = _mm512_reduce_ps(x, 0x09); /* x - floor(x) */
+    __m512 power = _mm512_set1_ps(0.07802455f);
+    power = _mm512_fmadd_ps(power, part, _mm512_set1_ps(0.22606719f));
+    power = _mm512_fmadd_ps(power, part, _mm512_set1_ps(0.6958335f));
+    power = _mm512_fmadd_ps(power, part, _mm512_set1_ps(0.99992526f));
+    return _mm512_scalef_ps(power, x);
+}
+
+static inline __m512 wide(const bf16 *from) {
+    const __m256i half = _mm256_loadu_si256((const __m256i *)from);
+    return (__m512)_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16);
+}
 
 /* Whether the system lets this process use the tiles. */
 int permitted(void) { return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0; }

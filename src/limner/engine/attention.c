@@ -97,16 +97,6 @@ static void score(Desk *desk, const Sizes *sizes, int64_t first, int64_t width) 
     if (first + width > sizes->keys) hide(desk, sizes->keys - first, width);
 }
 
-/* 2^x, within 1e-4 of it: far below what rounding to bfloat16 takes. */
-static inline __m512 power_of_two(__m512 x) {
-    const __m512 part = _mm512_reduce_ps(x, 0x09); /* x - floor(x) */
-    __m512 power = _mm512_set1_ps(0.07802455f);
-    power = _mm512_fmadd_ps(power, part, _mm512_set1_ps(0.22606719f));
-    power = _mm512_fmadd_ps(power, part, _mm512_set1_ps(0.6958335f));
-    power = _mm512_fmadd_ps(power, part, _mm512_set1_ps(0.99992526f));
-    return _mm512_scalef_ps(power, x);
-}
-
 /* From scores to shares that are not yet divided by their sum; what was summed before is scaled alike. */
 static void share(Desk *desk, const Sizes *sizes, int64_t width) {
     const __m512 scale = _mm512_set1_ps(sizes->scale);

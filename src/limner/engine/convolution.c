@@ -141,11 +141,6 @@ static inline void give_square(const float *sums, int64_t each, const Sizes *siz
     for (int place = 0; place < RESULTS * RESULTS; place++) to[place] = _mm512_add_ps(to[place], more);
 }
 
-static inline __m512 wide(const bf16 *from) {
-    const __m256i half = _mm256_loadu_si256((const __m256i *)from);
-    return (__m512)_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16);
-}
-
 /* The results `first` on of a spot, the row `at` of the sums; `plus`, where there is one, is added. */
 static void give(const Desk *desk, const Sizes *sizes, Spot spot, int64_t at, int64_t first, int64_t outs,
                  const float *bias, const bf16 *plus, bf16 *to) {

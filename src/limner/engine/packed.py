@@ -24,9 +24,10 @@ from torch import Tensor, nn
 from limner.codecs import strips
 from limner.engine import attention, convolution
 from limner.engine.allocator import trim
+from limner.engine.norm import Norm
 from limner.nn import unet, winograd
 from limner.nn.attention import attend
-from limner.nn.residual import ResidualBlock, Upsample, activate
+from limner.nn.residual import ResidualBlock, Upsample
 from limner.store.pages import Pages
 
 PLAIN = ([1, 1], [1, 1], [1, 1], 1)  # padding, stride, dilation and groups of most convolutions of 3 x 3
@@ -39,7 +40,7 @@ def pack(network: nn.Module, *, kernels: bool = False) -> None:
     `kernels`, what our own can do is theirs."""
     _replace(network)
     for layer in network.modules():
-        if isinstance(layer, Convolution | Doubling | SelfAttention | CrossAttention):
+        if isinstance(layer, Convolution | Doubling | Norm | SelfAttention | CrossAttention):
             layer.kernels = kernels
 
 
@@ -245,24 +246,25 @@ def _doubled_last(convolve: Convolution, x: Tensor) -> Tensor:
 class Residual(nn.Module):
     def __init__(self, block: ResidualBlock) -> None:
         super().__init__()
-        self.norm1, self.norm2, self.time_emb_proj = block.norm1, block.norm2, block.time_emb_proj
+        self.norm1, self.norm2 = (Norm(norm, activated=True) for norm in (block.norm1, block.norm2))
+        self.time_emb_proj = block.time_emb_proj
         self.conv1, self.conv2 = Convolution.of(block.conv1), Convolution.of(block.conv2)
         self.conv_shortcut = None if block.conv_shortcut is None else Convolution.of(block.conv_shortcut)
 
     def forward(self, x: Tensor, time: Tensor | None = None) -> Tensor:
-        h: Tensor = self.conv1(activate(self.norm1(x)))
+        h: Tensor = self.conv1(self.norm1(x))
         if self.time_emb_proj is not None:
             assert time is not None
             h += self.time_emb_proj(F.silu(time))[:, :, None, None]
         beside = x if self.conv_shortcut is None else self.conv_shortcut(x)
-        out: Tensor = self.conv2(activate(self.norm2(h)), plus=beside)
+        out: Tensor = self.conv2(self.norm2(h), plus=beside)
         return out
 
 
 class Transformer(nn.Module):
     def __init__(self, block: unet.Transformer) -> None:
         super().__init__()
-        self.norm = block.norm
+        self.norm = Norm(block.norm)
         self.proj_in, self.proj_out = _packed(block.proj_in), _packed(block.proj_out)
         self.transformer_blocks = nn.ModuleList(
             TransformerBlock(one) for one in block.transformer_blocks if isinstance(one, unet.TransformerBlock)
@@ -279,7 +281,7 @@ class Transformer(nn.Module):
 class TransformerBlock(nn.Module):
     def __init__(self, block: unet.TransformerBlock) -> None:
         super().__init__()
-        self.norm1, self.norm2, self.norm3 = block.norm1, block.norm2, block.norm3
+        self.norm1, self.norm2, self.norm3 = (Norm(norm) for norm in (block.norm1, block.norm2, block.norm3))
         self.attn1, self.attn2 = SelfAttention(block.attn1), CrossAttention(block.attn2)
         wide, _, narrow = block.ff.net
         assert isinstance(wide, unet.GEGLU)

@@ -1,0 +1,97 @@
+"""Norms by the kernel against torch's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+import torch.nn.functional as F
+from tests.engine.kernel import with_kernel
+from torch import Tensor, nn
+
+from limner.engine import norm
+from limner.engine.norm import Norm
+
+pytestmark = with_kernel
+WITHIN = 2.5e-3  # of bfloat16, rounded once
+
+
+@pytest.fixture(autouse=True)
+def without_gradients() -> Iterator[None]:
+    torch.manual_seed(0)
+    with torch.no_grad():
+        yield
+
+
+def layer(
+    kind: type[nn.Module], *given: float, activated: bool = False, kernels: bool = True
+) -> tuple[Norm, nn.Module]:
+    """The norm by our kernel, and the layer in float64."""
+    plain = kind(*given, eps=1e-5)
+    nn.init.normal_(plain.weight)
+    nn.init.normal_(plain.bias)
+    plain.bfloat16()
+    made = Norm(plain, activated=activated)
+    made.kernels = kernels
+    exact = kind(*given, eps=1e-5).double()
+    exact.load_state_dict(plain.state_dict())
+    return made, exact
+
+
+def error(found: Tensor, expected: Tensor) -> float:
+    return float((found.double() - expected).norm() / expected.norm())
+
+
+@pytest.mark.parametrize("activated", [False, True])
+@pytest.mark.parametrize("sizes", [(1, 32, 1, 2), (2, 320, 16, 16), (3, 96, 7, 5), (1, 64, 100, 90), (2, 48, 3, 3)])
+def test_groups(sizes: tuple[int, int, int, int], activated: bool) -> None:
+    ours, exact = layer(nn.GroupNorm, 8 if sizes[1] % 32 else 32, sizes[1], activated=activated)
+    x = (5.0 + torch.randn(sizes) * torch.linspace(0.1, 3.0, sizes[1])[:, None, None]).bfloat16()
+    expected = exact(x.double())
+    found = ours(x.contiguous(memory_format=torch.channels_last))
+    assert found.dtype is torch.bfloat16
+    assert error(found, F.silu(expected) if activated else expected) < WITHIN
+    assert torch.equal(ours(x), found)  # whatever its memory format
+
+
+@pytest.mark.parametrize("shape", [(2, 7, 320), (1, 1, 16), (3, 300, 64)])
+def test_tokens(shape: tuple[int, ...]) -> None:
+    ours, exact = layer(nn.LayerNorm, shape[-1])
+    x = (5.0 + torch.randn(shape)).bfloat16()
+    assert error(ours(x), exact(x.double())) < WITHIN
+    turned = x.transpose(0, 1).contiguous().transpose(0, 1)
+    assert torch.equal(ours(turned), ours(x))
+
+
+def test_a_picture_is_the_same_in_any_company() -> None:
+    ours, _ = layer(nn.GroupNorm, 8, 64, activated=True)
+    x = torch.randn(3, 64, 12, 12).bfloat16()
+    assert torch.equal(ours(x[1:2]), ours(x)[1:2])
+
+
+def test_extremes() -> None:
+    ours, exact = layer(nn.GroupNorm, 1, 16, activated=True)
+    constant = torch.full((1, 16, 4, 4), 3.0).bfloat16()  # of no variance
+    assert error(ours(constant), F.silu(exact(constant.double()))) < WITHIN
+    lost = torch.randn(1, 16, 4, 4).bfloat16()
+    lost[0, 3, 1, 1] = torch.nan
+    assert ours(lost).isnan().all()
+    plain = nn.GroupNorm(1, 16)
+    nn.init.constant_(plain.bias, -200.0)
+    steep = Norm(plain.bfloat16(), activated=True)
+    steep.kernels = True
+    assert not steep(constant).any()  # silu of far below zero
+
+
+@pytest.mark.parametrize("how", ["not allowed", "float32", "channels"])
+def test_what_it_cannot_do_is_torchs(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(norm, "kernel", lambda: pytest.fail("it is asked"))
+    channels = 24 if how == "channels" else 32
+    ours, _ = layer(nn.GroupNorm, 8, channels, activated=True, kernels=how != "not allowed")
+    x = torch.randn(1, channels, 6, 6)
+    if how == "float32":
+        ours.float()
+    else:
+        x = x.bfloat16()
+    assert torch.equal(ours(x), F.silu(ours.layer(x)))

@@ -2,15 +2,16 @@
 
     python scripts/text_space.py [--images 80000]
 
-Three small denoisers learn the same pictures of single shapes for as long, in pixels, with the same captions. What they
-read differs: the states of a text encoder that learnt, before, to tell captions by their pictures; those of the same
-encoder as it was initialised; and nothing. A row is one of them; a column is a caption that none has seen.
+First is printed what a linear reader finds in the last token's state of a text encoder that learnt to tell captions by
+their pictures, and of the same encoder as it was initialised. Then three small denoisers learn the same pictures of
+single shapes for as long, in pixels, with the same captions, and read the one, the other, and nothing. A row is one of
+them; a column is a caption that none has seen.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -21,6 +22,7 @@ from torch import Generator, Tensor
 from limner.codecs.vae import VAEConfig
 from limner.core import Batch
 from limner.data.scenes.source import Scenes
+from limner.data.scenes.truth import Truth
 from limner.engine import dtype_for, keep_memory
 from limner.evaluate.scorer.reader import score
 from limner.evaluate.scorer.reading import Reading
@@ -50,10 +52,17 @@ CONFIG = Config(
     prediction="v_prediction",
     learning=LearningConfig(patch=8, embedding=64, vision=PreNormConfig(width=64, depth=3, heads=4, hidden=256)),
 )  # fmt: skip
-BATCH, RATE, DROPPED = 32, 2e-3, 0.1
+BATCH, RATE, MOST, DROPPED = 32, 5e-4, 1.0, 0.1
 PAIRS, CONTRAST_RATE = 64, 1e-3
+READ, RIDGE = 6_000, 0.1  # captions that the linear reader learns from, and how much it is held back
 PRECISION = dtype_for("auto", torch.device("cpu"))
 Read = Callable[[Sequence[str]], Tensor]
+ASKED: Mapping[str, Callable[[Truth], str]] = {
+    "shape": lambda truth: truth.things[0].shape,
+    "colour": lambda truth: truth.things[0].colour,
+    "place": lambda truth: truth.things[0].place,
+    "ground": lambda truth: " ".join((truth.ground.name, *truth.ground.colours)),
+}
 
 
 def batches(images: int, size: int) -> Iterator[Batch]:
@@ -92,6 +101,29 @@ def reading(conditioner: Conditioner) -> Read:
     return read
 
 
+def told(read: Read, truths: Sequence[Truth], others: Sequence[Truth]) -> str:
+    """How much of `others` a linear reader of `truths` finds in their last states, and how much these vary."""
+    states, new = last(read, truths), last(read, others)
+    mean, spread = states.mean(dim=0), states.std(dim=0)
+    seen, asked = (F.pad((some - mean) / spread, (0, 1), value=1.0) for some in (states, new))
+    answers = []
+    for name, ask in ASKED.items():
+        kinds = sorted({ask(truth) for truth in [*truths, *others]})
+        right, expected = (torch.tensor([kinds.index(ask(one)) for one in some]) for some in (truths, others))
+        weights = torch.linalg.solve(
+            seen.T @ seen + RIDGE * torch.eye(seen.shape[1]), seen.T @ F.one_hot(right, len(kinds)).float()
+        )
+        found = (asked @ weights).argmax(dim=1) == expected
+        answers.append(f"{name} {100 * found.float().mean():.0f} % of {len(kinds)} kinds")
+    varies = states.var(dim=0).sum() / states.square().sum(dim=1).mean()
+    return f"{', '.join(answers)}; {100 * varies:.0f} % of a state's square differs between captions"
+
+
+def last(read: Read, truths: Sequence[Truth]) -> Tensor:
+    parts = (truths[first : first + READ // 20] for first in range(0, len(truths), READ // 20))
+    return torch.cat([read([truth.caption for truth in part])[:, -1] for part in parts])
+
+
 def nothing(captions: Sequence[str]) -> Tensor:
     return torch.zeros(len(captions), 1, CONFIG.unet.context)
 
@@ -112,7 +144,7 @@ def trained(read: Read, images: int) -> UNet:
             output: Tensor = network(alpha * x0 + sigma * eps, t, texts)
         return (output.float() - V.target(x0, eps, alpha, sigma)).square().mean()
 
-    return learnt(network, batches(images, BATCH), loss, steps=-(-images // BATCH), rate=RATE)
+    return learnt(network, batches(images, BATCH), loss, steps=-(-images // BATCH), rate=RATE, most=MOST)
 
 
 @torch.no_grad()
@@ -143,6 +175,10 @@ def main() -> None:
         "as initialised": reading(family().conditioner.eval()),
         "no text": nothing,
     }
+    every = Scenes(size=SIZE, mix={"shape": 1.0})
+    learning = [every.truth(asked.images + k) for k in range(READ)]
+    for name in ("learnt by contrast", "as initialised"):
+        print(f"{name}: {told(kinds[name], learning, truths)}", flush=True)
     rows: list[tuple[str, Sequence[Tensor]]] = [
         ("what was asked", [scenes[k].image.float() / 127.5 - 1 for k in range(SHOWN)])
     ]

@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import multiprocessing
 import os
 import statistics
 import subprocess
@@ -339,7 +340,12 @@ def pictures(steps: int, precision: str, rounds: int, threads: int) -> dict[str,
     """Seconds and peak memory in GiB of processes that draw one picture each, the first of a kind left out."""
     with tempfile.TemporaryDirectory() as name:
         folder, output = Path(name) / "model", Path(name) / "picture.png"
-        save_model(folder, NAMES[precision])
+        # In a process of its own: what a process held at most is said of those that it starts, too.
+        making = multiprocessing.get_context("spawn").Process(target=save_model, args=(folder, NAMES[precision]))
+        making.start()
+        making.join()
+        if making.exitcode:
+            raise SystemExit("the model could not be made")
         theirs = [sys.executable, "-c", DRAW, folder, output, steps, str(NAMES[precision]).removeprefix("torch.")]
         ours = ["-m", "limner", "draw", "a red apple", "--seed", 7, "--steps", steps, "--model", folder, "-o", output]
         commands = {
@@ -428,10 +434,10 @@ def main() -> None:
     arguments.add_argument("--quiet", type=float, default=0.0, metavar="SHARE", help="time what nobody disturbs")
     asked = arguments.parse_args()
     torch.set_num_threads(asked.threads)
-    engine.keep_memory()  # as `limner draw` does; here for all
     if asked.what == "picture":
         found = pictures(asked.steps, asked.precision, asked.rounds, asked.threads)
     else:
+        engine.keep_memory()  # as `limner draw` does; here for all
         work: Work = {"step": Step, "vae": Decoding}[asked.what]()
         found = alternate(work, asked.peers, asked.rounds, Timed(CLOCKS[asked.clock], asked.quiet))
     print(json.dumps(found, indent=1))

@@ -32,7 +32,7 @@ Padding = tuple[int, int]
 
 class Convolve(Protocol):
     def __call__(
-        self, weights: Tensor, bias: Tensor, x: Tensor, plus: Tensor | None = None, *,
+        self, weights: Tensor, bias: Tensor | None, x: Tensor, plus: Tensor | None = None, *,
         padding: Padding = (1, 1), doubled: bool = False,
     ) -> Tensor: ...  # fmt: skip
 
@@ -64,8 +64,7 @@ class QuickConvolution(nn.Conv2d):
         if doubled not in self._ordered:
             self._ordered[doubled] = order(self.weight, doubled=doubled)
             forget(self.weight)
-        bias = self.weight.new_zeros(self.out_channels) if self.bias is None else self.bias
-        return partial(convolve, self._ordered[doubled], bias.float(), padding=padding, doubled=doubled)
+        return partial(convolve, self._ordered[doubled], self.bias, padding=padding, doubled=doubled)
 
 
 def quicken(network: nn.Module) -> None:
@@ -113,11 +112,11 @@ def kernel() -> Convolve | None:
 
 
 def convolve(
-    weights: Tensor, bias: Tensor, x: Tensor, plus: Tensor | None = None, *,
+    weights: Tensor, bias: Tensor | None, x: Tensor, plus: Tensor | None = None, *,
     padding: Padding = (1, 1), doubled: bool = False,
 ) -> Tensor:  # fmt: skip
-    """`F.conv2d` of x (B, C, h, w), or of x with its sides doubled, with weights ordered for that and a bias (O,) in
-    float32. The result is in channels_last; `plus` is added to it."""
+    """`F.conv2d` of x (B, C, h, w), or of x with its sides doubled, with weights ordered for that and a bias (O,) or
+    none. The result is in channels_last; `plus` is added to it."""
     found = kernel()
     assert found is not None, "see `pays`"
     return found(weights, bias, x, plus, padding=padding, doubled=doubled)
@@ -127,16 +126,17 @@ def _wrap(library: ctypes.CDLL) -> Convolve:
     library.convolve.argtypes = [*[ctypes.c_void_p] * 5, _Sizes, ctypes.c_int]
 
     def run(
-        weights: Tensor, bias: Tensor, x: Tensor, plus: Tensor | None = None, *,
+        weights: Tensor, bias: Tensor | None, x: Tensor, plus: Tensor | None = None, *,
         padding: Padding = (1, 1), doubled: bool = False,
     ) -> Tensor:  # fmt: skip
-        (batch, channels, *sides), outs = x.shape, len(bias)
+        (batch, channels, *sides), outs = x.shape, 16 * weights.shape[1]
+        bias = torch.zeros(outs) if bias is None else bias.float().contiguous()
         read = [side * (2 if doubled else 1) for side in sides]
         made = [side - 2 + 2 * edge for side, edge in zip(read, padding, strict=True)]
         out = torch.empty((batch, outs, *made), dtype=x.dtype, memory_format=torch.channels_last)
         x = x.contiguous(memory_format=torch.channels_last)
         plus = None if plus is None else plus.contiguous(memory_format=torch.channels_last)
-        places = [None if one is None else one.data_ptr() for one in (x, weights, bias.contiguous(), plus, out)]
+        places = [None if one is None else one.data_ptr() for one in (x, weights, bias, plus, out)]
         sizes = _Sizes(batch, *read, channels, *made, outs, *padding, doubled)
         if not library.convolve(*places, sizes, torch.get_num_threads()):
             raise MemoryError(f"no memory to convolve {channels} channels")

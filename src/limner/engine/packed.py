@@ -182,7 +182,7 @@ class Convolution(Layer):
         if self.sizes == PLAIN and winograd.pays(x, weight):
             return partial(self._winograd, winograd.order(weight))
         if self.sizes == PLAIN and self.kernels and convolution.pays(x, weight):
-            return partial(convolution.convolve, convolution.order(weight), _bias(self.bias, weight))
+            return partial(convolution.convolve, convolution.order(weight), self.bias)
         laid = weight.contiguous(memory_format=torch.channels_last)
         packed = torch.ops.mkldnn._reorder_convolution_weight(laid, *self.sizes, list(x.shape))
         return partial(self._direct, packed)
@@ -220,14 +220,9 @@ class Doubling(Layer):
             return partial(_doubled_first, Convolution(weight, self.bias, padding=1))
         if self.kernels and convolution.pays(x, weight, doubled=True):
             ordered = convolution.order(weight, doubled=True)
-            return partial(convolution.convolve, ordered, _bias(self.bias, weight), doubled=True)
+            return partial(convolution.convolve, ordered, self.bias, doubled=True)
         bias = None if self.bias is None else self.bias.repeat(4)
         return partial(_doubled_last, Convolution(strips.fold(weight), bias, padding=1))
-
-
-def _bias(bias: Tensor | None, weight: Tensor) -> Tensor:
-    """In float32, of zeros where there is none."""
-    return (weight.new_zeros(len(weight)) if bias is None else bias).float()
 
 
 def _doubled_first(convolve: Convolution, x: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
     python benchmarks/stable_diffusion.py step [--peers NAME ...] [--rounds 7]     one guided step, 512 x 512
     python benchmarks/stable_diffusion.py vae [--peers NAME ...] [--rounds 7]      latents to a picture of 512 x 512
-    python benchmarks/stable_diffusion.py picture [--steps 20] [--precision fp32] [--rounds 3]   whole processes
 
 Rounds alternate in one process; a figure is the median of its rounds, a ratio the median of the rounds' ratios. The
 share is the arithmetic of the plain network over time, of what the same rounds' 4096^3 matrix product in bf16 reached.
@@ -11,6 +10,7 @@ share is the arithmetic of the plain network over time, of what the same rounds'
 knowing: until a small product reaches 0.8 of the best rate seen. What another such product, just after, finds slower
 is timed again. Of what had to be taken as it was, "disturbed" tells the number.
 A peer that is not installed is left out. Peers: diffusers as it comes, in bf16, compiled; OpenVINO with static shapes.
+Whole pictures, from the start of a process to the file, are timed by pictures.py.
 """
 
 from __future__ import annotations
@@ -18,10 +18,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import multiprocessing
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -140,12 +137,12 @@ def ours(work: Work, state: State, dtype: torch.dtype) -> Run:
 
 
 def diffusers(work: Work, state: State, dtype: torch.dtype, *, channels_last: bool = False) -> Run:
-    network, inputs = _theirs(work, state, dtype, channels_last=channels_last), work.inputs(dtype)
+    network, inputs = theirs(work, state, dtype, channels_last=channels_last), work.inputs(dtype)
     return lambda: work.call_theirs(network, *inputs)
 
 
 def compiled(work: Work, state: State, dtype: torch.dtype) -> Run:
-    network, inputs = _theirs(work, state, dtype, channels_last=True), work.inputs(dtype)
+    network, inputs = theirs(work, state, dtype, channels_last=True), work.inputs(dtype)
     call = torch.compile(work.call_theirs)
     return lambda: call(network, *inputs)
 
@@ -166,7 +163,7 @@ def openvino(work: Work, state: State, dtype: torch.dtype) -> Run:
 def _convert(work: Work, state: State, path: Path) -> None:
     import openvino
 
-    network, inputs = _theirs(work, state, FP32, channels_last=False), work.inputs(FP32)
+    network, inputs = theirs(work, state, FP32), work.inputs(FP32)
     converted = openvino.convert_model(Wrapped(work, network), example_input=inputs)
     converted.reshape({port: list(given.shape) for port, given in zip(converted.inputs, inputs, strict=True)})
     openvino.save_model(converted, path)
@@ -183,7 +180,8 @@ class Wrapped(nn.Module):
         return self.work.call_theirs(self.network, *inputs)
 
 
-def _theirs(work: Work, state: State, dtype: torch.dtype, *, channels_last: bool) -> nn.Module:
+def theirs(work: Work, state: State, dtype: torch.dtype, *, channels_last: bool = False) -> nn.Module:
+    """The network of diffusers."""
     network = loaded(getattr(importlib.import_module("diffusers"), work.theirs)(**work.settings), state, dtype)
     return network.to(memory_format=torch.channels_last) if channels_last else network
 
@@ -315,117 +313,10 @@ def figures(seconds: Mapping[str, list[float]], flops: int, first: Mapping[str, 
     }  # fmt: skip
 
 
-# ---------------------------------------------------------------------------------------------------
-# Whole processes.
-
-
-DRAW = """
-import sys
-import torch
-from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
-folder, output, steps, dtype, compiled, threads = sys.argv[1:]
-torch.set_num_threads(int(threads))
-pipe = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=getattr(torch, dtype), safety_checker=None)
-pipe.set_progress_bar_config(disable=True)
-if compiled == "compiled":
-    pipe.unet = torch.compile(pipe.unet.to(memory_format=torch.channels_last))
-    pipe.vae.decode = torch.compile(pipe.vae.to(memory_format=torch.channels_last).decode)
-generator = torch.Generator().manual_seed(7)
-pipe("a red apple", num_inference_steps=int(steps), generator=generator).images[0].save(output)
-"""
-NAMES = {"fp32": FP32, "bf16": BF16}
-
-
-def pictures(steps: int, precision: str, rounds: int, threads: int) -> dict[str, Any]:
-    """Seconds and peak memory in GiB of processes that draw one picture each, the first of a kind left out."""
-    with tempfile.TemporaryDirectory() as name:
-        folder, output = Path(name) / "model", Path(name) / "picture.png"
-        # In a process of its own: what a process held at most is said of those that it starts, too.
-        making = multiprocessing.get_context("spawn").Process(target=save_model, args=(folder, NAMES[precision]))
-        making.start()
-        making.join()
-        if making.exitcode:
-            raise SystemExit("the model could not be made")
-        theirs = [sys.executable, "-c", DRAW, folder, output, steps, str(NAMES[precision]).removeprefix("torch.")]
-        ours = ["-m", "limner", "draw", "a red apple", "--seed", 7, "--steps", steps, "--model", folder, "-o", output]
-        commands = {
-            "ours": [sys.executable, *ours, "--precision", precision],
-            "diffusers": [*theirs, "eager", threads],
-            "compiled": [*theirs, "compiled", threads],
-        }
-        found: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
-        for number in range(rounds + 1):
-            for name, command in commands.items():
-                one = process([str(part) for part in command], threads)
-                print(f"{name}, run {number}: {one[0]:.1f} s, {one[1]:.2f} GiB", file=sys.stderr)
-                if number:
-                    found[name].append(one)
-    seconds = {name: statistics.median(one[0] for one in runs) for name, runs in found.items()}
-    memory = {name: max(one[1] for one in runs) for name, runs in found.items()}
-    times = {name: one / seconds["ours"] for name, one in seconds.items()}
-    share = {name: memory["ours"] / one for name, one in memory.items()}
-    return {"seconds": seconds, "peak_gib": memory, "times_ours": times, "our_share_of_memory": share}
-
-
-def process(command: list[str], threads: int) -> tuple[float, float]:
-    """Seconds, and the peak resident memory in GiB, of one process."""
-    started = time.perf_counter()
-    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": str(threads)})
-    _, status, usage = os.wait4(running.pid, 0)
-    if status:
-        raise SystemExit(f"{command} ended with status {status}")
-    return time.perf_counter() - started, usage.ru_maxrss / 2**20
-
-
-def save_model(folder: Path, dtype: torch.dtype) -> None:
-    """A whole Stable Diffusion 1.5 of random weights, as diffusers keeps it."""
-    import diffusers
-    import transformers
-
-    vocabulary, merges = tokenizer()
-    folder.mkdir()
-    (folder / "vocab.json").write_text(json.dumps(vocabulary))
-    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]))
-    torch.manual_seed(0)
-    text = transformers.CLIPTextConfig(
-        vocab_size=len(vocabulary), hidden_size=768, intermediate_size=3072, num_hidden_layers=12,
-        num_attention_heads=12, bos_token_id=len(vocabulary) - 2, eos_token_id=len(vocabulary) - 1,
-    )  # fmt: skip
-    parts = {
-        "unet": _theirs(Step(), weights(Step()), dtype, channels_last=False),
-        "vae": _theirs(Decoding(), weights(Decoding()), dtype, channels_last=False),
-        "text_encoder": transformers.CLIPTextModel(text).to(dtype),
-        "tokenizer": transformers.CLIPTokenizer(
-            str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=77
-        ),
-        "scheduler": diffusers.DPMSolverMultistepScheduler(
-            beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1
-        ),
-    }
-    pipe = diffusers.StableDiffusionPipeline(
-        **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
-    )
-    pipe.save_pretrained(folder)
-    for name in ("vocab.json", "merges.txt"):
-        (folder / name).unlink()
-
-
-def tokenizer() -> tuple[dict[str, int], list[str]]:
-    """As many tokens as CLIP has, of made-up merges."""
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    letters = [chr(one) for one in (*printable, *range(256, 256 + 256 - len(printable)))]
-    ends = [f"{letter}</w>" for letter in letters]
-    merges = [f"{first} {second}" for first in letters for second in letters + ends][: 49_408 - 2 - 512]
-    tokens = [*letters, *ends, *(merge.replace(" ", "") for merge in merges), "<|startoftext|>", "<|endoftext|>"]
-    return {token: number for number, token in enumerate(tokens)}, merges
-
-
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("what", choices=("step", "vae", "picture"))
+    arguments.add_argument("what", choices=("step", "vae"))
     arguments.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS), metavar="NAME")
-    arguments.add_argument("--precision", choices=NAMES, default="bf16")
-    arguments.add_argument("--steps", type=int, default=20)
     arguments.add_argument("--rounds", type=int, default=7)
     arguments.add_argument("--threads", type=int, default=2)
     arguments.add_argument(
@@ -434,12 +325,9 @@ def main() -> None:
     arguments.add_argument("--quiet", type=float, default=0.0, metavar="SHARE", help="time what nobody disturbs")
     asked = arguments.parse_args()
     torch.set_num_threads(asked.threads)
-    if asked.what == "picture":
-        found = pictures(asked.steps, asked.precision, asked.rounds, asked.threads)
-    else:
-        engine.keep_memory()  # as `limner draw` does; here for all
-        work: Work = {"step": Step, "vae": Decoding}[asked.what]()
-        found = alternate(work, asked.peers, asked.rounds, Timed(CLOCKS[asked.clock], asked.quiet))
+    engine.keep_memory()  # as `limner draw` does; here for all
+    work: Work = {"step": Step, "vae": Decoding}[asked.what]()
+    found = alternate(work, asked.peers, asked.rounds, Timed(CLOCKS[asked.clock], asked.quiet))
     print(json.dumps(found, indent=1))
 
 

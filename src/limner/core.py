@@ -259,6 +259,12 @@ class Family(nn.Module):
         """The updates of one training iteration, in order. All of them see the same batch."""
         raise NotImplementedError
 
+    def check(self, request: Request, *, redrawn: bool) -> None:
+        """InputError where `begin` would find that it cannot be drawn: asked of all before any is drawn.
+
+        `redrawn` says whether it has an image, or will have one when it is drawn a second time.
+        """
+
     def begin(self, requests: Sequence[Request]) -> list[Sketch]:
         """Encode the texts, draw each picture's first noise from its own generator."""
         raise InputError(f"a {type(self).__name__} model draws no pictures; limner models says which do")

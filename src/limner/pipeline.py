@@ -41,10 +41,10 @@ def drawing(
 ) -> Iterator[list[Sketch]]:
     """Draw `requests` in order, at most `batch` at once: yields each batch when it is done.
 
-    `on_step` is shown the sketches of a batch after each of their steps. InputError before anything is drawn where a
-    request is for a size that the family does not draw.
+    `on_step` is shown the sketches of a batch after each of their steps. InputError before anything is drawn where the
+    family cannot draw one of them.
     """
-    _check_sizes(family, requests)
+    _check(family, requests)
     for some in _together(requests, batch, own=family.config.image_size):
         sketches = family.begin(some)
         while undone := [sketch for sketch in sketches if not sketch.done]:
@@ -55,11 +55,13 @@ def drawing(
         yield sketches
 
 
-def _check_sizes(family: Family, requests: Sequence[Request]) -> None:
+def _check(family: Family, requests: Sequence[Request]) -> None:
     sizes = Sizes.of(family)
     for request in requests:
         if request.size is not None:
             sizes.check(request.size)
+        twice = isinstance(request, Task) and request.canvas.twice
+        family.check(request, redrawn=twice or request.image is not None)
 
 
 def _together(requests: Sequence[Request], most: int, *, own: int) -> Iterator[list[Request]]:
@@ -183,7 +185,7 @@ class Pipeline:
             raise InputError(f"{name or 'this model'} is a {kind} and draws no pictures; limner models says which do")
         self.family, self.name, self.hash = family.eval(), name, hash
         self._speed: Speed | None = None
-        self._fast = False
+        self._fast, self._compile = False, "auto"
 
     @staticmethod
     def from_pretrained(
@@ -197,8 +199,15 @@ class Pipeline:
         folder, speed = find_model(path_or_name), Speed(precision, compile)
         family = families.load(folder, dtype=engine.dtype_for(precision, CPU))
         pipe = Pipeline(family, name=name_of(folder), hash=families.describe(folder).hash)
-        pipe._speed = speed if family.networks() else None
+        if family.networks():
+            pipe._speed, pipe._compile = speed, compile
         return pipe
+
+    @property
+    def precision(self) -> str:
+        """What its networks draw in: fp32, bf16 or fp16; nothing where it has no choice."""
+        networks = self.family.networks()
+        return engine.NAMES[next(networks[0].parameters()).dtype] if networks else ""
 
     def save_pretrained(self, path: str | Path) -> None:
         """Write the model: a Stable Diffusion as a folder of diffusers or, where `path` ends in .safetensors, as a
@@ -374,7 +383,7 @@ class Pipeline:
         """Step by step, for who draws many at once: `begin`, `advance` until a sketch is done, and then, unless it is
         to be drawn `larger`, its `picture`. InputError where a request does not fit the model."""
         self._hasten(requests)
-        _check_sizes(self.family, requests)
+        _check(self.family, requests)
         return self.family.begin(requests)
 
     def advance(self, sketches: Sequence[Sketch]) -> None:
@@ -489,6 +498,8 @@ class Pipeline:
             limner=limner.__version__,
             torch=str(torch.__version__),
             batch=batch,
+            precision=self.precision,
+            compile=self._compile,
             source=canvas.source,
             extend=canvas.extend,
             feather=canvas.feather,

@@ -44,6 +44,8 @@ SPELLINGS = {"steps": "Steps", "solver": "Sampler", "guidance": "CFG scale", "st
 class Settings:
     """All that one picture was drawn with. `batch` is how many were drawn together.
 
+    `precision` is what the networks drew in, nothing where they have no choice, `compile` the wish: see `engine`.
+
     `source` is the SHA-256 of the picture (and mask) it was painted over, or nothing; `extend` by how much that was
     extended first; `feather`, over how many pixels its own blend into the drawn ones, None where it has none back.
     `upscale` is how many times that, or what was drawn at first, was enlarged. `step` is the number
@@ -62,6 +64,8 @@ class Settings:
     limner: str
     torch: str
     batch: int = 1
+    precision: str = ""
+    compile: str = "auto"
     source: str = ""
     extend: Margins | None = None
     feather: int | None = None
@@ -133,6 +137,7 @@ def parameters(settings: Settings) -> str:
         "Judge": settings.judge or None,
         "Judge hash": settings.judge_hash[:10] or None,
         "Score": None if settings.score is None else round(settings.score, 4),
+        "Precision": settings.precision or None,
         "Version": f"limner {settings.limner}",
     }
     lines.append(", ".join(f"{key}: {_quoted(value)}" for key, value in pairs.items() if value is not None))

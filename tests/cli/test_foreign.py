@@ -12,6 +12,7 @@ from tests.toys.stable_diffusion import TINY, toy
 
 from limner.families.stable_diffusion import StableDiffusion
 from limner.pipeline import Pipeline
+from limner.provenance import read_picture_settings
 
 STEPS = {"num_inference_steps": 2, "seed": 3}
 
@@ -74,6 +75,49 @@ def test_every_task(home: Path, run: Run, model: StableDiffusion, task: str) -> 
             assert drawn.getpixel((2, 2)) == (255, 0, 0)
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("a cat", "--upscale", 2, "--strength", 0.2), "strength = 0.2 of steps = 4 leaves no step to take"),
+        (("a cat", "blue " * 390), "chunks of"),
+        (("a cat", "--set", "clip_skip=9"), "clip_skip = 9 is not from 1 to"),
+        (("a cat", "-o", "in.png/folder/out.png"), "is no folder"),
+        (("a cat", "-o", "in.png/folder"), "is no folder"),
+    ],
+)
+def test_what_cannot_be_drawn_or_kept_is_refused_before_anything_is_drawn(
+    home: Path, run: Run, model: StableDiffusion, monkeypatch: pytest.MonkeyPatch, words: tuple[object, ...], said: str
+) -> None:
+    Pipeline(model).save_pretrained(home / "folder")
+    Image.new("RGB", (64, 64), "red").save("in.png")
+    (home / "cache").mkdir()
+    drawn: list[object] = []
+    monkeypatch.setattr(StableDiffusion, "advance", lambda self, sketches: drawn.append(sketches))
+    done = run("draw", "--model", "folder", "--steps", 4, *words)
+    assert done.code == 2
+    assert done.err.count("\n") == 1
+    assert said in done.err
+    assert (drawn, {path.name for path in home.iterdir()}) == ([], {"cache", "folder", "in.png"})
+
+
+def test_what_was_drawn_in_a_precision_of_its_own_is_drawn_again_in_it(
+    home: Path, run: Run, model: StableDiffusion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Pipeline(model).save_pretrained(home / "folder")
+    usual = Pipeline.from_pretrained("folder")
+    usual("a cat", **STEPS)
+    other = "fp32" if usual.precision == "bf16" else "bf16"
+    drawing = ("draw", "a cat", "--model", "folder", "--steps", 2, "--seed", 3)
+    done = run(*drawing, "--precision", other, "--compile", "off", "-o", "other.png")
+    assert done.code == 0, done.err
+    settings = read_picture_settings(Path("other.png"))
+    assert settings is not None
+    assert (settings.precision, settings.compile) == (other, "off")
+    assert f"in {other}," in run("info", "other.png").out
+    done = run("rerun", "other.png", "--model", "folder")
+    assert (done.code, done.out) == (0, "the same, pixel for pixel\n")
+
+
 def test_sums_are_remembered_until_the_file_changes(home: Path, model: StableDiffusion) -> None:
     Pipeline(model).save_pretrained(home / "model.safetensors")
     before = Pipeline.from_pretrained(home / "model.safetensors").hash
@@ -88,6 +132,8 @@ def test_sums_are_remembered_until_the_file_changes(home: Path, model: StableDif
 
 def test_a_pickle_is_refused(run: Run) -> None:
     torch.save({"state_dict": {"a": torch.ones(1)}}, "old.ckpt")
-    done = run("draw", "a cat", "--model", "old.ckpt")
-    assert done.code == 2
-    assert "pickle" in done.err
+    for words in (("draw", "a cat", "--model", "old.ckpt"), ("info", "old.ckpt")):
+        done = run(*words)
+        assert done.code == 2
+        assert "pickle" in done.err
+        assert "limner convert" in done.err

@@ -112,6 +112,7 @@ def test_what_was_painted_over_a_picture_is_drawn_again_with_it(run, desk):
         (["--image", "photo.jpg"], ["400 x 300", "give the size, 16 x 16 say"]),
         (["--image", "in.png", "--strength", "0"], ["strength = 0.0 is not above 0"]),
         (["--strength", "0.5"], ["strength", "there is none"]),
+        (["--set", "strength=0.5"], ["strength", "there is none"]),
         (["--mask", "mask.png"], ["give the image too"]),
         (["--image", "in.png", "--mask", "black.png"], ["nothing to paint"]),
         (["--image", "in.png", "--mask", "turned.png"], ["the mask is 12 x 20 and the image 20 x 12"]),

@@ -408,12 +408,14 @@ def test_what_sd_2_predicts_is_assumed_aloud_and_may_be_said(tmp_path: Path) -> 
     path = sd2(tmp_path / "two.safetensors")
     found = read(path)
     assert (found.config.prediction, found.config.image_size) == ("v_prediction", 768)
-    assert 'prediction = "epsilon"' in found.assumed
-    assert "two.yaml" in found.assumed
+    assert 'put parameterization: "eps" into two.yaml' in found.assumed
     asked = read(path, prediction="epsilon")
     assert (asked.config.prediction, asked.config.image_size, asked.assumed) == ("epsilon", 512, "")
     (tmp_path / "two.yaml").write_text('model:\n  params:\n    parameterization: "eps"\n')
     assert (read(path).config.prediction, read(path).assumed) == ("epsilon", "")
+    (tmp_path / "two.yaml").write_text("parameterization: epsilom")
+    with pytest.raises(InputError, match=r'two\.yaml: parameterization "epsilom" is not one of v, .*eps'):
+        read(path)
     (tmp_path / "two.yaml").unlink()
     sd2(path, **{"modelspec.prediction_type": "v", "modelspec.resolution": "640x640"})
     assert (read(path).config.image_size, read(path).assumed) == (640, "")

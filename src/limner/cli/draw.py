@@ -40,11 +40,11 @@ def draw(
     """Draw pictures of prompts."""
     from limner.cli import drawing
 
-    knobs = drawing.knobs(set_ or [], steps=steps, guidance=guidance)
+    knobs = drawing.knobs(set_ or [], steps=steps, guidance=guidance, strength=strength)
     order = drawing.Order(
         prompts=drawing.prompts(prompts or [], file), negative=drawing.prompt(negative, "--negative"), count=count,
         seed=seed, knobs=knobs, model=model, output=output, previews=previews, rerank=rerank, judge=judge,
-        size=None if size is None else drawing.size(size), image=image, strength=strength, mask=mask,
+        size=None if size is None else drawing.size(size), image=image, strength=knobs.pop("strength", None), mask=mask,
         extend=None if extend is None else drawing.margins(extend), exact=exact, feather=feather, upscale=upscale,
         precision=precision, compile=compile_,
     )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import sys
 import time
@@ -17,7 +18,7 @@ from limner import engine
 from limner.canvas import Size, opened
 from limner.core import InputError, Request, Sketch, check
 from limner.pipeline import DEFAULT, OnStep, Picture, Pipeline, check_rerank, find_judge
-from limner.provenance import FORMATS, format_of, save_picture
+from limner.provenance import format_of, save_picture
 
 LONGEST_PROMPT = 2000  # characters
 LONGEST_SLUG = 40  # characters, of up to four bytes each
@@ -130,15 +131,15 @@ def prompt(text: str, where: str) -> str:
     return text
 
 
-def knobs(pairs: Sequence[str], *, steps: int | None, guidance: float | None) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def knobs(pairs: Sequence[str], **options: float | None) -> dict[str, Any]:
+    """Of --set's pairs and of the knobs that have an option of their own, each once; None: the option was not given."""
+    found: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
     for pair in pairs:
-        key, sign, value = pair.partition("=")
-        if not sign:
-            raise InputError(f'--set "{pair}" is no knob=value, such as --set steps=20')
-        found[key.strip()] = _value(value.strip())
-    asked = {"steps": steps, "guidance": guidance}
-    return found | {key: value for key, value in asked.items() if value is not None}
+        key, sign, value = (part.strip() for part in pair.partition("="))
+        check(bool(sign), f'--set "{pair}" is no knob=value, such as --set steps=20')
+        check(key not in found, f"{key} is given twice, the second time by --set {pair}: give it once")
+        found[key] = _value(value)
+    return found
 
 
 def size(text: str) -> Size:
@@ -154,7 +155,9 @@ def margins(text: str) -> dict[str, int]:
     pairs = [part.partition("=") for part in text.split(",")]
     whole = all(re.fullmatch(r"\d{1,9}", pixels.strip()) for _, _, pixels in pairs)
     check(whole, f'--extend "{text}" is no list of sides and pixels, such as --extend left=128,right=128')
-    return {side.strip(): int(pixels) for side, _, pixels in pairs}
+    found = {side.strip(): int(pixels) for side, _, pixels in pairs}
+    check(len(found) == len(pairs), f'--extend "{text}" has a side twice: give each once')
+    return found
 
 
 def _value(text: str) -> Any:
@@ -193,8 +196,15 @@ def _is_file(output: Path) -> bool:
 
 
 def _check_output(output: Path) -> None:
-    if _is_file(output) and output.suffix.lower() not in FORMATS:
+    """Before minutes are spent on what could not be kept."""
+    if _is_file(output):
         format_of(output)
+    folder = output.parent if _is_file(output) else output
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    check(there.is_dir(), f"{output} cannot be written, since {there} is no folder: name another place")
+    check(
+        os.access(there, os.W_OK | os.X_OK), f"{output} cannot be written, since {there} may not be: name another place"
+    )
 
 
 def _free(folder: Path, stem: str) -> Path:

@@ -30,6 +30,7 @@ from limner.provenance import (
     read_pixels,
     save_picture,
 )
+from limner.store.shards import PICKLES, SUFFIX
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Verdict:
 
 def about(what: str) -> Iterator[str]:
     """Lines about a picture or a model, whichever it is."""
-    if what in shipped() or Path(what).is_dir() or Path(what).suffix == ".safetensors":
+    if what in shipped() or Path(what).is_dir() or Path(what).suffix in (SUFFIX, *PICKLES):
         return _about_model(families.describe(find_model(what)))
     return _about_picture(Path(what))
 
@@ -77,7 +78,9 @@ def rerun(
     image, mask_image = (None if one is None else opened(one) for one in (over, mask))
     if output is not None:
         format_of(output)
-    pipe = Pipeline.from_pretrained(model or _by_hash(settings))
+    pipe = Pipeline.from_pretrained(
+        model or _by_hash(settings), precision=settings.precision or "auto", compile=settings.compile
+    )
     try:
         picture = pipe.redraw(settings, image=image, mask_image=mask_image)
     except InputError as error:
@@ -98,6 +101,7 @@ def _compared(old: Image.Image, new: Image.Image, settings: Settings, pipe: Pipe
         f"{name} {before} then, {now} now"
         for name, before, now in (
             ("model", settings.model_hash[:10], pipe.hash[:10]),
+            ("precision", settings.precision or "unknown", pipe.precision or "unknown"),
             ("limner", settings.limner, limner.__version__),
             ("torch", settings.torch, str(torch.__version__)),
         )
@@ -134,7 +138,8 @@ def _about_picture(path: Path) -> Iterator[str]:
         yield f"size:      {settings.width} x {settings.height}"
         yield f"model:     {settings.model} ({settings.family}, {settings.model_hash[:10]})"
         yield f"knobs:     {', '.join(f'{key} = {value}' for key, value in settings.knobs.items())}"
-        yield f"drawn by:  limner {settings.limner}, torch {settings.torch}, {settings.batch} together"
+        precision = f"in {settings.precision}, " if settings.precision else ""
+        yield f"drawn by:  limner {settings.limner}, torch {settings.torch}, {precision}{settings.batch} together"
         if settings.source:
             yield f"over:      another picture ({settings.source[:10]})"
         if settings.extend is not None:

@@ -10,6 +10,7 @@ from limner.core import check
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+NAMES = {dtype: name for name, dtype in PRECISIONS.items()}
 
 
 def dtype_for(wanted: str, device: torch.device) -> torch.dtype:

@@ -385,6 +385,12 @@ class StableDiffusion(Family):
 
     # -- drawing -----------------------------------------------------------------------------------
 
+    def check(self, request: Request, *, redrawn: bool) -> None:
+        self._size(request)
+        self._solver(request.knobs, redrawn=redrawn)
+        prompts = [request.prompt, request.negative_prompt]
+        self.conditioner.check(prompts, clip_skip=request.knobs.clip_skip)
+
     @torch.no_grad()
     def begin(self, requests: Sequence[Request]) -> list[Sketch]:
         sketches: list[Sketch] = [self._begin(request) for request in requests]
@@ -393,11 +399,7 @@ class StableDiffusion(Family):
 
     def _begin(self, request: Request) -> DiffusionSketch:
         knobs, (height, width) = request.knobs, self._size(request)
-        solver = build(
-            knobs.solver, self.schedule, steps=knobs.steps, spacing=knobs.spacing or None,
-            prediction=self.config.prediction, eta=knobs.eta,
-            start=0 if request.image is None else start_at(knobs.steps, strength=knobs.strength),
-        )  # fmt: skip
+        solver = self._solver(knobs, redrawn=request.image is not None)
         texts = self.conditioner.guided(request.prompt, request.negative_prompt, clip_skip=knobs.clip_skip)
         sketch = DiffusionSketch(
             request=request, generator=seeded(request.seed), steps=solver.calls, vae=self.vae, solver=solver,
@@ -406,6 +408,13 @@ class StableDiffusion(Family):
         grid = (1, self.config.vae.channels, height // self.config.vae.factor, width // self.config.vae.factor)
         self._look(sketch, torch.randn(grid, generator=sketch.generator).to(self.device))
         return sketch
+
+    def _solver(self, knobs: Knobs, *, redrawn: bool) -> Solver:
+        return build(
+            knobs.solver, self.schedule, steps=knobs.steps, spacing=knobs.spacing or None,
+            prediction=self.config.prediction, eta=knobs.eta,
+            start=start_at(knobs.steps, strength=knobs.strength) if redrawn else 0,
+        )  # fmt: skip
 
     def _size(self, request: Request) -> tuple[int, int]:
         """Height and width: as asked for, or the given picture's, or the model's own."""

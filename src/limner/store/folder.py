@@ -149,7 +149,10 @@ def _dumped(value: Any) -> bytes:
 def _check_folder(folder: Path) -> None:
     if folder.is_file():
         weights.check(folder)
-        raise InputError(f"{folder} is a file of weights; name the model's folder, which has its {CONFIG} too")
+        raise InputError(
+            f"{folder} is a file of weights, and of no model that is kept in one file alone; "
+            f"name the model's folder, which has its {CONFIG} too"
+        )
     if not folder.is_dir():
         raise InputError(f"{folder} does not exist; name a model's folder")
     if not holds_model(folder):

@@ -15,11 +15,10 @@ from torch import Tensor
 from limner.core import InputError
 from limner.store.documents import read_json
 from limner.store.pages import forget
-from limner.store.weights import check_finite, mapped
+from limner.store.weights import CONVERT, check_finite, mapped
 
 SUFFIX = ".safetensors"
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
-CONVERT = "limner convert OLD NEW.safetensors makes safetensors of a pickle"
 
 
 @dataclass(frozen=True, slots=True)

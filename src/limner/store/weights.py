@@ -29,9 +29,10 @@ DTYPES = {
 }  # fmt: skip
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 REMEDY = "weights are safetensors files, and no other kind is opened"
+CONVERT = "limner convert OLD NEW.safetensors makes safetensors of a pickle"
 FOREIGN = {
-    b"\x80": f"is a Python pickle, which can run anything when it is read: {REMEDY}",
-    b"PK": f"is a zip archive, as torch.save writes, with a pickle inside: {REMEDY}",
+    b"\x80": f"is a Python pickle, which can run anything when it is read: {REMEDY}; {CONVERT}",
+    b"PK": f"is a zip archive, as torch.save writes, with a pickle inside: {REMEDY}; {CONVERT}",
     b"\x89HDF": f"is an HDF5 file: {REMEDY}",
     b"\x93NUMPY": f"is a NumPy file: {REMEDY}",
     b"GGUF": f"is a GGUF file: {REMEDY}",

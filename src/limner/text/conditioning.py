@@ -146,12 +146,9 @@ class Conditioner(nn.Module):
         """Prompts with weights and of any length (text/prompts.py), all of as many chunks as the longest takes.
 
         `clip_skip` counts from 1, as users do: 1 skips nothing, 2 reads one block earlier than the model's convention.
-        `pooled` is of the first chunk, without weights and clip_skip. InputError where there are too many chunks or
-        too few blocks.
+        `pooled` is of the first chunk, without weights and clip_skip. InputError as `check` says.
         """
-        most = self.config.most_skip
-        check(1 <= clip_skip <= most, f"clip_skip = {clip_skip} is not from 1 to {most}; 1 skips nothing")
-        cut = {prompt: chunks(prompt, self.tokenizer, room=self.config.length - 2) for prompt in prompts}
+        cut = self._cut(prompts, clip_skip)
         count = max(map(len, cut.values()))
 
         def read(wanted: Sequence[Wanted]) -> list[Conditioning]:
@@ -162,6 +159,15 @@ class Conditioner(nn.Module):
             return Conditioning.stack(read(keys))
         found = self._recent.of(keys, read, weights=self.parameters())
         return Conditioning.stack([found[key] for key in keys])
+
+    def check(self, prompts: Sequence[str], *, clip_skip: int = 1) -> None:
+        """InputError where there are too many chunks or too few blocks."""
+        self._cut(prompts, clip_skip)
+
+    def _cut(self, prompts: Sequence[str], clip_skip: int) -> dict[str, list[Chunk]]:
+        most = self.config.most_skip
+        check(1 <= clip_skip <= most, f"clip_skip = {clip_skip} is not from 1 to {most}; 1 skips nothing")
+        return {prompt: chunks(prompt, self.tokenizer, room=self.config.length - 2) for prompt in prompts}
 
     def guided(self, prompt: str, negative: str = "", *, clip_skip: int = 1) -> Conditioning:
         """Two rows for guidance, the prompt's and the negative one's."""

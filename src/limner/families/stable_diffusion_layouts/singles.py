@@ -119,6 +119,10 @@ class Says:
         beside = path.with_suffix(".yaml")
         text = beside.read_bytes()[:MOST_TEXT].decode(errors="replace") if beside.is_file() else ""
         found = re.search(r"""^\s*parameterization:\s*["']?(\w+)""", text, re.MULTILINE)
+        check(
+            found is None or found[1] in PREDICTIONS,
+            f'{beside}: parameterization "{found and found[1]}" is not one of {", ".join(PREDICTIONS)}',
+        )
         word = about.metadata.get(PREDICTION) or (found and found[1]) or (V if "v_pred" in about.tensors else "")
         size = re.fullmatch(r"(\d{2,5})x\d{2,5}", about.metadata.get(RESOLUTION, ""))
         return Says(PREDICTIONS.get(word), int(size[1]) // HEAD * HEAD if size else None, "ztsnr" in about.tensors)
@@ -136,7 +140,7 @@ def _config(
     two, vae = len(text.towers) == 2, _vae(shapes)
     given, ambiguous = prediction or says.prediction, unet.linear and not two
     repaints = unet.channels_in > vae.channels
-    predicted = given or (V if ambiguous and not repaints else EPSILON)
+    predicted: Prediction = given or (V if ambiguous and not repaints else EPSILON)
     side = says.side or (1024 if two else 768 if predicted == V and ambiguous else 512)
     config = Config(
         image_size=side, unet=unet, vae=replace(vae, scale=0.13025) if two else vae, text=text, prediction=predicted,
@@ -145,12 +149,11 @@ def _config(
     return config, "" if given or not ambiguous else _assumption(path, predicted, side)
 
 
-def _assumption(path: Path, predicted: str, side: int) -> str:
-    other = EPSILON if predicted == V else V
-    word = {V: "v", EPSILON: "eps"}[other]
+def _assumption(path: Path, predicted: Prediction, side: int) -> str:
+    word = {V: "eps", EPSILON: "v"}[predicted]
     return (
         f"{path.name} does not say what it predicts: {predicted} at {side} pixels is assumed; if its pictures are "
-        f'noise, give prediction = "{other}", or put parameterization: "{word}" into {path.stem}.yaml beside it'
+        f'noise, put parameterization: "{word}" into {path.stem}.yaml beside it'
     )
 
 

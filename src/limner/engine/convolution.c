@@ -14,7 +14,7 @@
 
 #include "amx.h"
 
-enum { POINTS = 16, INPUTS = 4, RESULTS = 2 }; /* of a spot; inputs and results a side */
+enum { POINTS = 16, INPUTS = 4, RESULTS = 2, TAPS = 3 }; /* of a spot; inputs, results and weights a side */
 enum { BANDS = 8, SPOTS = BANDS * SIDE, OUTS = 320 }; /* of a block; the most results at once */
 enum { AHEAD = 2 }; /* tiles of weights that are fetched before they are used */
 
@@ -32,8 +32,8 @@ typedef struct { /* one thread's */
 typedef struct { int64_t image, row, column; } Spot; /* with the place of its first result */
 
 /* Whether nothing is seen from a point. */
-static inline int blind(const Sizes *sizes, int point) {
-    return sizes->doubled && (point / INPUTS == 2 || point % INPUTS == 2);
+static inline int blind(int64_t doubled, int point) {
+    return doubled && (point / INPUTS == 2 || point % INPUTS == 2);
 }
 
 /* The numbers of a place of the map that is read. */
@@ -132,7 +132,7 @@ static inline void give_square(const float *sums, int64_t each, const Sizes *siz
         __m512 line[INPUTS], made[RESULTS];
         for (int row = 0; row < INPUTS; row++) {
             const int point = INPUTS * row + column;
-            line[row] = blind(sizes, point) ? _mm512_setzero_ps() : _mm512_load_ps(sums + point * each);
+            line[row] = blind(sizes->doubled, point) ? _mm512_setzero_ps() : _mm512_load_ps(sums + point * each);
         }
         give_line(line, made);
         half[0][column] = made[0], half[1][column] = made[1];
@@ -171,7 +171,7 @@ static void convolve_block(const bf16 *x, const bf16 *weights, const float *bias
         written();
         const bf16 *weights_there = weights + first * sizes->channels;
         for (int point = 0; point < POINTS; point++) {
-            if (blind(sizes, point)) continue;
+            if (blind(sizes->doubled, point)) continue;
             multiply(desk->seen + point * SPOTS * sizes->channels, weights_there, sizes->channels, outs,
                      desk->sums + point * SPOTS * outs);
             weights_there += sizes->outs * sizes->channels;
@@ -182,9 +182,8 @@ static void convolve_block(const bf16 *x, const bf16 *weights, const float *bias
     }
 }
 
-/* Whether there was memory for it. Weights are tiles of 16 results by 32 channels, pairs of channels down and results
-   across; over channels, then results, then points from which something is seen. Where blocks are few, threads share
-   the results of one. */
+/* Whether there was memory for it. Weights are as `order` makes them. Where blocks are few, threads share the results
+   of one. */
 int convolve(const bf16 *x, const bf16 *weights, const float *bias, const bf16 *plus, bf16 *to, Sizes sizes,
              int threads) {
     const int64_t spots = sizes.batch * (up(sizes.rows, RESULTS) / RESULTS) * (up(sizes.columns, RESULTS) / RESULTS);
@@ -211,4 +210,61 @@ int convolve(const bf16 *x, const bf16 *weights, const float *bias, const bf16 *
         free(desk.seen), free(desk.sums), free(desk.zeros);
     }
     return !failed;
+}
+
+static inline void weigh_line(const __m512 from[TAPS], __m512 to[INPUTS]) {
+    const __m512 half = _mm512_set1_ps(0.5f), ends = _mm512_add_ps(from[0], from[2]);
+    to[0] = from[0];
+    to[1] = _mm512_mul_ps(half, _mm512_add_ps(ends, from[1]));
+    to[2] = _mm512_mul_ps(half, _mm512_sub_ps(ends, from[1]));
+    to[3] = from[2];
+}
+
+/* 16 kernels as the points see them. */
+static inline void weigh_square(const float from[TAPS * TAPS][STEP], int first, __m512 to[POINTS]) {
+    __m512 half[INPUTS][TAPS];
+    for (int column = 0; column < TAPS; column++) {
+        __m512 line[TAPS], made[INPUTS];
+        for (int row = 0; row < TAPS; row++) line[row] = _mm512_load_ps(from[TAPS * row + column] + first);
+        weigh_line(line, made);
+        for (int row = 0; row < INPUTS; row++) half[row][column] = made[row];
+    }
+    for (int row = 0; row < INPUTS; row++) weigh_line(half[row], to + INPUTS * row);
+}
+
+/* The tiles of 16 results by 32 channels, one for each point, `apart` from another. */
+static void order_tile(const bf16 *weights, int64_t channels, int64_t doubled, int64_t apart, bf16 *to) {
+    const __m512i rows = _mm512_mullo_epi32(_mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0),
+                                            _mm512_set1_epi32(SIDE)); /* where a column's pairs lie */
+    for (int out = 0; out < SIDE; out++) {
+        ALIGNED float taps[TAPS * TAPS][STEP];
+        for (int at = 0; at < STEP; at++) {
+            const int channel = at / 2 % 8 * 4 + at % 2 * 2 + at / SIDE;
+            const bf16 *kernel = weights + (out * channels + channel) * TAPS * TAPS;
+            for (int tap = 0; tap < TAPS * TAPS; tap++) {
+                const uint32_t bits = (uint32_t)kernel[tap] << 16;
+                memcpy(&taps[tap][at], &bits, sizeof bits);
+            }
+        }
+        __m512 near[POINTS], far[POINTS];
+        weigh_square(taps, 0, near);
+        weigh_square(taps, SIDE, far);
+        bf16 *there = to + 2 * out;
+        for (int point = 0; point < POINTS; point++) {
+            if (blind(doubled, point)) continue;
+            _mm512_i32scatter_epi32(there, rows, (__m512i)_mm512_cvtne2ps_pbh(far[point], near[point]), 4);
+            there += apart;
+        }
+    }
+}
+
+/* Kernels (outs, channels, 3, 3) to tiles of 16 results by 32 channels, pairs of channels down and results across; over
+   channels, then results, then points from which something is seen. */
+void order(const bf16 *weights, bf16 *to, int64_t outs, int64_t channels, int64_t doubled, int threads) {
+    const int64_t steps = channels / STEP;
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t tile = 0; tile < outs / SIDE * steps; tile++) {
+        const bf16 *from = weights + (tile / steps * SIDE * channels + tile % steps * STEP) * TAPS * TAPS;
+        order_tile(from, channels, doubled, outs * channels, to + tile * TILE);
+    }
 }

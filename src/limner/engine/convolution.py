@@ -9,12 +9,12 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor, nn
 
 from limner.engine import kernels
@@ -23,9 +23,7 @@ from limner.store.pages import forget
 STEP = 32  # what channels and results must divide by
 FEWEST_SPOTS = 128  # of 2 x 2 places; fewer do not fill a block
 AGREES = 1e-2  # relative error against torch in float32, where rounding once makes 2e-3
-AT_ONCE = 1 << 22  # numbers, while weights are ordered
-WEIGH = ((1.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0.0, 0.0, 1.0))
-SEEING = (0, 1, 3, 4, 5, 7, 12, 13, 15)  # points from which there is something to see of a doubled map
+POINTS, DOUBLED_POINTS = 16, 9  # from which there is something to see
 
 Padding = tuple[int, int]
 
@@ -35,6 +33,12 @@ class Convolve(Protocol):
         self, weights: Tensor, bias: Tensor | None, x: Tensor, plus: Tensor | None = None, *,
         padding: Padding = (1, 1), doubled: bool = False,
     ) -> Tensor: ...  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    order: Callable[[Tensor, bool], Tensor]
+    convolve: Convolve
 
 
 class _Sizes(ctypes.Structure):
@@ -91,23 +95,13 @@ def pays(x: Tensor, weight: Tensor, *, doubled: bool = False) -> bool:
 
 def order(weight: Tensor, *, doubled: bool = False) -> Tensor:
     """Kernels (O, C, 3, 3) as the points see them, in the tiles in which they are read."""
-    outs, channels = weight.shape[:2]
-    points = torch.kron(torch.tensor(WEIGH), torch.tensor(WEIGH))  # (16, 9)
-    if doubled:
-        points = points[list(SEEING)]
-    ordered = weight.new_empty(len(points), outs // 16, channels // STEP, 16, 16, 2)
-    step = max(AT_ONCE // (16 * len(points) * channels), 1)
-    for first in range(0, outs // 16, step):
-        some = rearrange(weight[16 * first : 16 * (first + step)].float(), "O C i j -> (i j) (O C)")
-        seen = (points @ some).to(weight.dtype).view(len(points), -1, channels)
-        ordered[:, first : first + step] = rearrange(
-            seen, "k (O o) (C pair one half) -> k O C (half pair) o one", o=16, pair=8, one=2, half=2
-        )
-    return ordered
+    found = kernel()
+    assert found is not None, "see `pays`"
+    return found.order(weight, doubled)
 
 
 @functools.cache
-def kernel() -> Convolve | None:
+def kernel() -> Kernel | None:
     return kernels.tried("convolution", _wrap, _try)
 
 
@@ -119,11 +113,20 @@ def convolve(
     none. The result is in channels_last; `plus` is added to it."""
     found = kernel()
     assert found is not None, "see `pays`"
-    return found(weights, bias, x, plus, padding=padding, doubled=doubled)
+    return found.convolve(weights, bias, x, plus, padding=padding, doubled=doubled)
 
 
-def _wrap(library: ctypes.CDLL) -> Convolve:
+def _wrap(library: ctypes.CDLL) -> Kernel:
     library.convolve.argtypes = [*[ctypes.c_void_p] * 5, _Sizes, ctypes.c_int]
+    library.order.argtypes = [*[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 3, ctypes.c_int]
+    library.order.restype = None
+
+    def order(weight: Tensor, doubled: bool) -> Tensor:
+        weight = weight.contiguous()
+        outs, channels = weight.shape[:2]
+        out = weight.new_empty(DOUBLED_POINTS if doubled else POINTS, outs // 16, channels // STEP, 16, 16, 2)
+        library.order(weight.data_ptr(), out.data_ptr(), outs, channels, doubled, torch.get_num_threads())
+        return out
 
     def run(
         weights: Tensor, bias: Tensor | None, x: Tensor, plus: Tensor | None = None, *,
@@ -142,12 +145,12 @@ def _wrap(library: ctypes.CDLL) -> Convolve:
             raise MemoryError(f"no memory to convolve {channels} channels")
         return out
 
-    return run
+    return Kernel(order, run)
 
 
-def _try(found: Convolve) -> None:
+def _try(found: Kernel) -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn((2, 64, 5, 7), generator=generator).bfloat16()
     weight, bias = torch.randn((96, 64, 3, 3), generator=generator).bfloat16(), torch.randn(96, generator=generator)
     expected = F.conv2d(x.float(), weight.float(), bias, padding=1)
-    kernels.check_error(found(order(weight), bias, x), expected, most=AGREES)
+    kernels.check_error(found.convolve(found.order(weight, False), bias, x), expected, most=AGREES)

@@ -197,8 +197,8 @@ class Pipeline:
         until then its weights are those of the files.
         """
         folder, speed = find_model(path_or_name), Speed(precision, compile)
-        family = families.load(folder, dtype=engine.dtype_for(precision, CPU))
-        pipe = Pipeline(family, name=name_of(folder), hash=families.describe(folder).hash)
+        family, about = families.load_described(folder, dtype=engine.dtype_for(precision, CPU))
+        pipe = Pipeline(family, name=name_of(folder), hash=about.hash)
         if family.networks():
             pipe._speed, pipe._compile = speed, compile
         return pipe

@@ -28,7 +28,7 @@ TABLE = {
     "stable_diffusion": "limner.families.stable_diffusion:StableDiffusion",
 }
 
-FOREIGN = ("limner.families.stable_diffusion_layouts",)  # each can `recognise`, `describe` and `load` a path
+FOREIGN = ("limner.families.stable_diffusion_layouts",)  # can `recognise` and `read` paths, and `write`
 
 
 def find(name: str) -> type[Family]:
@@ -81,15 +81,23 @@ def load(path: Path, *, dtype: torch.dtype | None = None) -> Family:
     What was stored in half precision is widened to what the family computes in; its `networks` are made `dtype` where
     that is given, for drawing alone. InputError if any file or key is missing, foreign or of another shape.
     """
-    layouts = foreign(path)
-    return _load_own(path, dtype) if layouts is None else _cast_all(layouts.load(path), dtype)
+    found = _read_foreign(path)
+    return _load_own(path, dtype) if found is None else _cast_all(found.built(), dtype)
 
 
 def describe(path: Path) -> store.Description:
     """What there is to know of a model before it is loaded, of one of another program too."""
-    layouts = foreign(path)
-    found: store.Description = store.describe(path) if layouts is None else layouts.describe(path)
-    return found
+    found = _read_foreign(path)
+    about: store.Description = store.describe(path) if found is None else found.described()
+    return about
+
+
+def load_described(path: Path, *, dtype: torch.dtype | None = None) -> tuple[Family, store.Description]:
+    """Both at once: what other programs wrote takes a second to read."""
+    found = _read_foreign(path)
+    if found is None:
+        return _load_own(path, dtype), store.describe(path)
+    return _cast_all(found.built(), dtype), found.described()
 
 
 def foreign(path: Path) -> Any:
@@ -97,6 +105,12 @@ def foreign(path: Path) -> Any:
     if store.holds_model(path):
         return None
     return next((one for one in map(importlib.import_module, FOREIGN) if one.recognise(path)), None)
+
+
+def _read_foreign(path: Path) -> Any:
+    """The same model, read and not yet built."""
+    layouts = foreign(path)
+    return None if layouts is None else layouts.read(path)
 
 
 def _load_own(folder: Path, dtype: torch.dtype | None) -> Family:

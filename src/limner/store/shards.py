@@ -1,6 +1,6 @@
 """Weights in other programs' folders: one file or shards with an index, plain or in a variant such as fp16.
 
-They are mapped. `read` reads no number; `examine` reads all, with no more than one tensor's in memory.
+They are mapped. `read` reads no number; `examine` reads all, with no more than a few tensors' in memory.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from limner.store.weights import CONVERT, check_finite, mapped
 
 SUFFIX = ".safetensors"
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
+TOGETHER = 8 << 20  # bytes that are let go together: finding out where they lie takes milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +75,15 @@ def read(path: Path) -> Weights:
 
 
 def examine(where: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Look at every number, and let each tensor go: resident at any moment is the largest. InputError names one."""
+    """Look at every number, and let tensors go: in memory are some, or the largest. InputError names one."""
+    seen: list[Tensor] = []
     for name, one in tensors.items():
         check_finite(where, {name: one})
-        forget(one)
+        seen.append(one)
+        if sum(some.nbytes for some in seen) >= TOGETHER:
+            forget(*seen)
+            seen.clear()
+    forget(*seen)
 
 
 def _places(index: Path) -> dict[Path, set[str]]:

@@ -6,7 +6,6 @@ one line. Weights are safetensors, and mapped; a pickle is refused (`limner conv
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,19 +13,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from limner.core import Family, InputError, unparse
+from limner.core import Family, InputError
 from limner.families.stable_diffusion import Config, StableDiffusion
 from limner.families.stable_diffusion_layouts import names
 from limner.families.stable_diffusion_layouts.folders import holds_folder, read_folder, write_folder
 from limner.families.stable_diffusion_layouts.singles import holds_single, read_single, write_single_file
 from limner.families.stable_diffusion_layouts.stored import Kind, Prediction, StoredForeign
-from limner.store import Description, weights
-from limner.store.sums import remembered_sha256
+from limner.store import weights
 from limner.text.ended import Ended, Templated, ended
 
-__all__ = ["StoredForeign", "describe", "load", "read", "recognise", "write_diffusers", "write_single"]
-
-log = logging.getLogger(__name__)
+__all__ = ["StoredForeign", "read", "recognise", "write_diffusers", "write_single"]
 
 
 def recognise(path: Path) -> Kind | None:
@@ -51,22 +47,6 @@ def read(path: Path, *, variant: str = "", prediction: Prediction | None = None)
         weights.check(path)
         raise InputError(f"{path} has no U-Net by the names of Stable Diffusion: name a whole model's file or folder")
     raise InputError(f"{path} is no model of diffusers: there is no model_index.json in it")
-
-
-def load(path: Path) -> StableDiffusion:
-    """See `read`. What is assumed of it is said aloud."""
-    found = read(path)
-    if found.assumed:
-        log.warning("%s", found.assumed)
-    return found.built()
-
-
-def describe(path: Path) -> Description:
-    """Its `limner` is empty, as none wrote it."""
-    found = read(path)
-    root = path if path.is_dir() else path.parent
-    sums = {str(file.relative_to(root)): remembered_sha256(file) for file in found.files}
-    return Description(folder=root, limner="", family="stable_diffusion", config=unparse(found.config), sums=sums)
 
 
 def takes(family: Family) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,14 @@ from torch import Tensor
 from limner.core import check, unparse
 from limner.families import Hollow
 from limner.families.stable_diffusion import Config, StableDiffusion
+from limner.store import Description
 from limner.store.layouts import Layout
 from limner.store.shards import examine
+from limner.store.sums import remembered_sha256
 from limner.store.weights import check_match
 from limner.text.ended import Templated
 
+log = logging.getLogger(__name__)
 Kind = Literal["diffusers", "single"]  # a folder of diffusers, or a file of the original code
 Prediction = Literal["epsilon", "v_prediction"]
 COUNTS = ("blocks", "depth", "depths", "middle")  # of layers, each of which has tensors
@@ -69,8 +73,16 @@ class StoredForeign:
             found |= part.fitted(expected)
         return {name: found[name] for name in expected}
 
+    def described(self) -> Description:
+        """Its `limner` is empty, as none wrote it."""
+        root = self.where if self.where.is_dir() else self.where.parent
+        sums = {str(file.relative_to(root)): remembered_sha256(file) for file in self.files}
+        return Description(folder=root, limner="", family="stable_diffusion", config=unparse(self.config), sums=sums)
+
     def built(self) -> StableDiffusion:
-        """The model, in evaluation mode; its numbers are those of the mapped files."""
+        """The model, in evaluation mode; its numbers are those of the mapped files. What is assumed is said aloud."""
+        if self.assumed:
+            log.warning("%s", self.assumed)
         with Hollow():
             made = StableDiffusion(self.config, self.tokenizer)
         made.load_state_dict(self.fitted(made.state_dict()), assign=True)

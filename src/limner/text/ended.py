@@ -185,6 +185,11 @@ class Templated:
         """All tokens and their ids."""
         return dict(self._engine.get_vocab())
 
+    def number(self, token: str) -> int | None:
+        """Its id; None where it is none of the tokens."""
+        found: int | None = self._engine.token_to_id(token)
+        return found
+
     def _readable(self, text: str) -> str:
         plain = encodable(text)
         return _cleaned(plain) if self._cleans else plain

@@ -116,17 +116,22 @@ def _tower(path: Path, number: int, index: Mapping[str, Any], tokenizer: Templat
     if out:
         check_end(theirs.eos_token_id, tokenizer, where)
     pad = _pad(path / words, tokenizer)
+    if number > 0:  # the first has the tokenizer itself
+        _check_alike(path / words, tokenizer)
     with said_of(where):
         return TowerConfig(theirs.ours(), theirs.hidden_act, pad, 2 if two else 1, not two, out)
 
 
-def _pad(folder: Path, tokenizer: Templated) -> int:
-    """The id of the token that the folder pads with. All folders must read text alike."""
-    own = read_tokenizer(folder)  # of one tower for the second time, which is short
+def _check_alike(folder: Path, tokenizer: Templated) -> None:
+    """All folders must read text alike."""
     check(
-        own.vocabulary() == tokenizer.vocabulary(),
+        read_tokenizer(folder).vocabulary() == tokenizer.vocabulary(),
         f"{folder} has other tokens than {folder.with_name('tokenizer')}; models whose towers read the same are known",
     )
+
+
+def _pad(folder: Path, tokenizer: Templated) -> int:
+    """The id of the token that the folder pads with."""
     given: Any = None
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
         if given is None and (folder / name).is_file():
@@ -134,7 +139,7 @@ def _pad(folder: Path, tokenizer: Templated) -> int:
     word = given.get("content") if isinstance(given, dict) else given
     if word is None:
         return tokenizer.end
-    number = tokenizer.vocabulary().get(word) if isinstance(word, str) else None
+    number = tokenizer.number(word) if isinstance(word, str) else None
     if number is None:
         raise InputError(f"{folder}: {PAD} = {word!r} is none of its tokens; copy the tokenizer again")
     return number

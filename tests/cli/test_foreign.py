@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from PIL import Image
 from tests.cli.conftest import Run
+from tests.engine.kernel import with_bf16
 from tests.toys.stable_diffusion import TINY, toy
 
+from limner import engine
 from limner.families.stable_diffusion import StableDiffusion
 from limner.pipeline import Pipeline
-from limner.provenance import read_picture_settings
+from limner.provenance import read_picture_settings, save_picture
 
 STEPS = {"num_inference_steps": 2, "seed": 3}
 
@@ -100,6 +104,7 @@ def test_what_cannot_be_drawn_or_kept_is_refused_before_anything_is_drawn(
     assert (drawn, {path.name for path in home.iterdir()}) == ([], {"cache", "folder", "in.png"})
 
 
+@with_bf16
 def test_what_was_drawn_in_a_precision_of_its_own_is_drawn_again_in_it(
     home: Path, run: Run, model: StableDiffusion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,6 +121,29 @@ def test_what_was_drawn_in_a_precision_of_its_own_is_drawn_again_in_it(
     assert f"in {other}," in run("info", "other.png").out
     done = run("rerun", "other.png", "--model", "folder")
     assert (done.code, done.out) == (0, "the same, pixel for pixel\n")
+
+
+def test_what_was_drawn_in_a_precision_that_this_processor_lacks_is_drawn_again_in_its_own(
+    home: Path, run: Run, model: StableDiffusion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Pipeline(model).save_pretrained(home / "folder")
+    done = Pipeline.from_pretrained("folder")("a cat", **STEPS)
+    save_picture(done.images[0], Path("other.png"), replace(done.settings[0], precision="fp16"))
+    monkeypatch.setattr(engine, "can_draw", lambda precision, device: precision != "fp16")
+    again = run("rerun", "other.png", "--model", "folder")
+    assert (again.code, again.out) == (0, "the same, pixel for pixel\n")
+
+
+def test_info_does_not_call_a_model_whole_that_is_not(home: Path, run: Run, model: StableDiffusion) -> None:
+    Pipeline(model).save_pretrained(home / "folder")
+    (weights,) = (home / "folder" / "vae").glob("*.safetensors")
+    tensors = safetensors.torch.load_file(weights)
+    del tensors["decoder.conv_in.bias"]
+    safetensors.torch.save_file(tensors, weights)
+    done = run("info", "folder")
+    assert done.code == 2
+    assert done.err.count("\n") == 1
+    assert "decoder.conv_in.bias" in done.err
 
 
 def test_sums_are_remembered_until_the_file_changes(home: Path, model: StableDiffusion) -> None:

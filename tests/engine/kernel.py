@@ -1,4 +1,4 @@
-"""Where our own kernels can be had."""
+"""Where our own kernels can be had, and bfloat16 at all."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import shutil
 import pytest
 import torch
 
-from limner.engine import kernels
+from limner.engine import can_draw, kernels
 
 HERE = all(torch.cpu.get_capabilities().get(name) for name in kernels.NEEDED) and shutil.which("gcc") is not None
 with_kernel = pytest.mark.skipif(not HERE, reason="needs a processor with AMX, and gcc")
+with_bf16 = pytest.mark.skipif(
+    not can_draw("bf16", torch.device("cpu")), reason="needs a processor with instructions for bfloat16"
+)

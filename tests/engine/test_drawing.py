@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.engine.kernel import with_bf16
 
 from limner import families
 from limner.codecs.vae import VAEConfig
@@ -49,13 +50,16 @@ def drawn(pipe: Pipeline) -> torch.Tensor:
     return images
 
 
-@pytest.mark.parametrize(("precision", "compile", "within"), [("fp32", "auto", 2.0), ("bf16", "off", 40.0)])
+@pytest.mark.parametrize(("precision", "compile", "within"), [
+    ("fp32", "auto", 2.0), pytest.param("bf16", "off", 40.0, marks=with_bf16)
+])  # fmt: skip
 def test_made_fast_it_draws_the_same(folder: Path, precision: str, compile: str, within: float) -> None:
     expected = drawn(Pipeline(families.load(folder)))
     found = drawn(Pipeline.from_pretrained(folder, precision=precision, compile=compile))
     assert 255.0 * float((found - expected).abs().max()) <= within
 
 
+@with_bf16
 def test_it_is_loaded_in_the_precision_asked_for_and_packed_when_it_first_draws(folder: Path) -> None:
     pipe = Pipeline.from_pretrained(folder, precision="bf16")
     assert {one.dtype for network in pipe.family.networks() for one in network.parameters()} == {torch.bfloat16}

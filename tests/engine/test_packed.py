@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from tests.engine.kernel import with_bf16
 from torch import Tensor
 
 from limner.engine import packed
@@ -68,6 +69,7 @@ def test_it_says_what_the_plain_network_says(kind: str) -> None:
     assert apart(fast(*given), unet(*given)) < 1e-4  # again, with what is packed by now
 
 
+@with_bf16
 @torch.no_grad()
 @pytest.mark.parametrize("kind", KINDS)
 def test_in_bfloat16_it_is_as_near_to_float32_as_the_plain_network(kind: str) -> None:

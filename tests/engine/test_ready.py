@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tests.engine.kernel import with_bf16
 from torch import nn
 
 from limner import engine
@@ -31,6 +32,7 @@ def dtypes(module: nn.Module) -> set[torch.dtype]:
     return {one.dtype for one in module.parameters()}
 
 
+@with_bf16
 def test_what_it_names_is_narrowed_and_its_unet_packed() -> None:
     family = Named()
     assert engine.prepared(family, precision="bf16") is family
@@ -71,6 +73,19 @@ def test_a_precision_that_is_asked_for_is_taken_and_an_unknown_one_refused() -> 
         precision.dtype_for("int8", CPU)
 
 
+def test_what_a_processor_has_no_instructions_for_is_refused_before_anything_is_narrowed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(precision.ONEDNN_HAS, "bf16", "_is_mkldnn_fp16_supported")
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_fp16_supported", lambda: False)
+    assert not precision.can_draw("bf16", CPU)
+    assert precision.can_draw("bf16", torch.device("cuda"))
+    family = Named()
+    with pytest.raises(InputError, match='precision = "bf16" is not for this processor'):
+        engine.prepared(family, precision="bf16")
+    assert dtypes(family) == {torch.float32}
+
+
 def test_on_a_cpu_nothing_is_compiled_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     monkeypatch.setattr(UNet, "compile", lambda self, dynamic: asked.append("unet"))
@@ -86,6 +101,7 @@ def test_on_a_cpu_nothing_is_compiled_unless_asked_for(monkeypatch: pytest.Monke
     assert str(compiled.folder()) == "/somewhere/limner/compiled"
 
 
+@with_bf16
 @pytest.mark.parametrize(("compile", "kernels"), [("auto", True), ("off", False)])
 def test_where_nothing_is_to_be_compiled_kernels_neither(compile: str, kernels: bool) -> None:
     family = engine.prepared(Named(), precision="bf16", compile=compile)

@@ -15,7 +15,7 @@ import torch
 from PIL import Image, ImageChops
 
 import limner
-from limner import families, store
+from limner import engine, families, store
 from limner.canvas import opened
 from limner.core import InputError
 from limner.pipeline import DEFAULT, Pipeline, find_model, shipped
@@ -79,7 +79,7 @@ def rerun(
     if output is not None:
         format_of(output)
     pipe = Pipeline.from_pretrained(
-        model or _by_hash(settings), precision=settings.precision or "auto", compile=settings.compile
+        model or _by_hash(settings), precision=_precision(settings), compile=settings.compile
     )
     try:
         picture = pipe.redraw(settings, image=image, mask_image=mask_image)
@@ -89,6 +89,12 @@ def rerun(
         save_picture(picture.image, output, picture.settings)
     with Image.open(io.BytesIO(encode(picture.image, format_of(path), picture.settings))) as image:
         return _compared(read_pixels(path), image.convert("RGB"), settings, pipe)
+
+
+def _precision(settings: Settings) -> str:
+    """That of the picture, or this machine's own where it has none such: the verdict tells."""
+    has_it = engine.can_draw(settings.precision, torch.device("cpu"))
+    return settings.precision if settings.precision and has_it else "auto"
 
 
 def _compared(old: Image.Image, new: Image.Image, settings: Settings, pipe: Pipeline) -> Verdict:

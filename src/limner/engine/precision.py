@@ -11,6 +11,7 @@ from limner.core import check
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 NAMES = {dtype: name for name, dtype in PRECISIONS.items()}
+ONEDNN_HAS = {"bf16": "_is_mkldnn_bf16_supported", "fp16": "_is_mkldnn_fp16_supported"}  # operators of torch that tell
 
 
 def dtype_for(wanted: str, device: torch.device) -> torch.dtype:
@@ -25,6 +26,14 @@ def dtype_for(wanted: str, device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     return torch.bfloat16 if device.type == "cpu" and multiplies_bf16() else torch.float32
+
+
+def can_draw(wanted: str, device: torch.device) -> bool:
+    """Whether a device draws in this one of PRECISIONS. oneDNN, by which a CPU does, refuses what the processor has no
+    instructions for, and torch's own products of it then take hundreds of times as long as those of float32."""
+    if device.type != "cpu" or wanted not in ONEDNN_HAS:
+        return True
+    return bool(getattr(torch.ops.mkldnn, ONEDNN_HAS[wanted])())
 
 
 def multiplies_bf16() -> bool:

@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from limner.codecs.vae import VAE
-from limner.core import Family
+from limner.core import Family, check
 from limner.engine import convolution, packed
 from limner.engine.compiled import compile_network
-from limner.engine.precision import dtype_for
+from limner.engine.precision import can_draw, dtype_for
 from limner.nn.unet import UNet
 from limner.store.pages import forget
 
@@ -19,10 +19,14 @@ def prepared(family: Family, *, precision: str = "auto", compile: str = "auto", 
 
     `precision` is auto, fp32, bf16 or fp16; `compile` auto, on or off. `calls` is how often the networks are to be
     called, as far as that is known: compiling takes minutes. With off no compiler is called, for our own kernels
-    neither. A family that names no networks stays as it is.
+    neither. A family that names no networks stays as it is. InputError where the device has no such precision.
     """
-    dtype = dtype_for(precision, family.device)
-    for network in family.networks():
+    dtype, networks = dtype_for(precision, family.device), family.networks()
+    check(
+        not networks or can_draw(precision, family.device),
+        f'precision = "{precision}" is not for this processor, which has no instructions for it; leave it away',
+    )
+    for network in networks:
         prepare(network, dtype, compile=compile, calls=calls)
     return family
 

@@ -86,9 +86,13 @@ def load(path: Path, *, dtype: torch.dtype | None = None) -> Family:
 
 
 def describe(path: Path) -> store.Description:
-    """What there is to know of a model before it is loaded, of one of another program too."""
+    """What there is to know of a model before it is loaded. One of another program has no sums to be checked
+    by: its keys and shapes are."""
     found = _read_foreign(path)
-    about: store.Description = store.describe(path) if found is None else found.described()
+    if found is None:
+        return store.describe(path)
+    found.check()
+    about: store.Description = found.described()
     return about
 
 

@@ -36,12 +36,19 @@ class Part:
     layout: Layout
     tensors: Mapping[str, Tensor]
 
+    def inner(self, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What is expected of it, by our names within."""
+        return {name.removeprefix(self.ours): one for name, one in expected.items() if name.startswith(self.ours)}
+
+    def check(self, expected: Mapping[str, Tensor]) -> None:
+        """Keys and shapes; no number is read."""
+        theirs = self.layout.to_theirs(self.inner(expected))
+        check_match(f"{self.where}: weights and config do not belong together", theirs, self.tensors)
+
     def fitted(self, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        inner = {name.removeprefix(self.ours): one for name, one in expected.items() if name.startswith(self.ours)}
-        check_match(
-            f"{self.where}: weights and config do not belong together", self.layout.to_theirs(inner), self.tensors
-        )
+        self.check(expected)
         examine(self.where, self.tensors)
+        inner = self.inner(expected)
         return {f"{self.ours}{name}": one for name, one in self.layout.to_ours(self.tensors, inner).items()}
 
 
@@ -73,6 +80,12 @@ class StoredForeign:
             found |= part.fitted(expected)
         return {name: found[name] for name in expected}
 
+    def check(self) -> None:
+        """InputError, as `fitted` has it, where a key is missing, foreign or of another shape."""
+        expected = self._hollow().state_dict()
+        for part in self.parts:
+            part.check(expected)
+
     def described(self) -> Description:
         """Its `limner` is empty, as none wrote it."""
         root = self.where if self.where.is_dir() else self.where.parent
@@ -83,10 +96,13 @@ class StoredForeign:
         """The model, in evaluation mode; its numbers are those of the mapped files. What is assumed is said aloud."""
         if self.assumed:
             log.warning("%s", self.assumed)
-        with Hollow():
-            made = StableDiffusion(self.config, self.tokenizer)
+        made = self._hollow()
         made.load_state_dict(self.fitted(made.state_dict()), assign=True)
         return made.eval()
+
+    def _hollow(self) -> StableDiffusion:
+        with Hollow():
+            return StableDiffusion(self.config, self.tokenizer)
 
 
 def plausible(config: Config, tensors: int, where: Path) -> Config:

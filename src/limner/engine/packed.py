@@ -22,7 +22,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from limner.codecs import strips
-from limner.engine import attention, convolution
+from limner.engine import attention, convolution, linear
 from limner.engine.allocator import trim
 from limner.engine.norm import Norm
 from limner.nn import unet, winograd
@@ -40,7 +40,7 @@ def pack(network: nn.Module, *, kernels: bool = False) -> None:
     `kernels`, what our own can do is theirs."""
     _replace(network)
     for layer in network.modules():
-        if isinstance(layer, Convolution | Doubling | Norm | SelfAttention | CrossAttention):
+        if isinstance(layer, Layer | Norm | SelfAttention | CrossAttention):
             layer.kernels = kernels
 
 
@@ -90,9 +90,12 @@ class Source:
 class Layer(nn.Module):
     """Weights, laid out by `prepare` for the first map that is seen."""
 
-    def __init__(self, source: Source) -> None:
+    kernels = False
+
+    def __init__(self, source: Source, bias: Tensor | None) -> None:
         super().__init__()
-        self.source = source
+        self.source, self.bias = source, None if bias is None else bias.detach()
+        self.wide = None if bias is None else bias.detach().float()  # as our own kernels take it
         self.ready: Any = None
 
     def prepared(self, x: Tensor) -> Any:
@@ -106,35 +109,77 @@ class Layer(nn.Module):
 
 
 class Linear(Layer):
-    """x W^T + bias, and then an activation, or a product or sum with another map of the result's shape."""
+    """x W^T + bias, and then the sum with another map of the result's shape."""
 
     def __init__(self, *weights: Tensor, bias: Tensor | None = None) -> None:
         """Of several `weights` (O, C) the results follow one another."""
-        super().__init__(Source(*weights))
-        self.bias = None if bias is None else bias.detach()
+        super().__init__(Source(*weights), bias)
+        self.outs = sum(len(weight) for weight in weights)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self._run(torch.ops.mkldnn._linear_pointwise.default, x, "none", [], "")
-
-    def gelu(self, x: Tensor) -> Tensor:
-        return self._run(torch.ops.mkldnn._linear_pointwise.default, x, "gelu", [], "none")
-
-    def plus(self, x: Tensor, other: Tensor) -> Tensor:
-        return self._run(torch.ops.mkldnn._linear_pointwise.binary, x, "add", other=[other])
-
-    def times(self, x: Tensor, other: Tensor) -> Tensor:
-        return self._run(torch.ops.mkldnn._linear_pointwise.binary, x, "mul", other=[other])
-
-    def _run(self, product: Callable[..., Tensor], x: Tensor, *then: Any, other: Sequence[Tensor] = ()) -> Tensor:
+    def forward(self, x: Tensor, plus: Tensor | None = None) -> Tensor:
         if self.source.lasting and _places(x) < FEW:
-            out = product(x, *other, self.source.read(), self.bias, *then)
+            out = self._product(x, self.source.read(), plus)
             self.source.let_go()
             return out
-        return product(x, *other, self.prepared(x), self.bias, *then)
+        return self._product(x, self.prepared(x), plus)
+
+    def _product(self, x: Tensor, weight: Tensor, plus: Tensor | None) -> Tensor:
+        if self._by_kernel(x):
+            return linear.apply(x, weight, self.wide, plus=plus)
+        return product(x, weight, self.bias, plus)
 
     def prepare(self, x: Tensor) -> Tensor:
-        packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(self.source.read().contiguous(), _places(x))
-        return packed
+        weight = self.source.read().contiguous()
+        return linear.order(weight) if self._by_kernel(x) else pack_weight(weight, x)
+
+    def _by_kernel(self, x: Tensor) -> bool:
+        return self.kernels and linear.suits(x, self.outs)
+
+
+class Gated(Layer):
+    """Half of x W^T + bias times the GELU of the other half (GEGLU)."""
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__(Source(layer.weight), layer.bias)
+        self.outs = layer.out_features
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.source.lasting and _places(x) < FEW:
+            weight = self.source.read()
+            out = self._product(x, weight if self._by_kernel(x) else weight.chunk(2))
+            self.source.let_go()
+            return out
+        return self._product(x, self.prepared(x))
+
+    def _product(self, x: Tensor, ready: Any) -> Tensor:
+        if self._by_kernel(x):
+            return linear.apply(x, ready, self.wide, gated=True)
+        (values, gates), (bias, gates_bias) = ready, self.bias.chunk(2)
+        gate = torch.ops.mkldnn._linear_pointwise.default(x, gates, gates_bias, "gelu", [], "none")
+        out: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, gate, values, bias, "mul")
+        return out
+
+    def prepare(self, x: Tensor) -> Any:
+        weight = self.source.read().contiguous()
+        if self._by_kernel(x):
+            return linear.order(weight, gated=True)
+        return [pack_weight(half, x) for half in weight.chunk(2)]
+
+    def _by_kernel(self, x: Tensor) -> bool:
+        return self.kernels and linear.suits(x, self.outs // 2)
+
+
+def product(x: Tensor, weight: Tensor, bias: Tensor | None, plus: Tensor | None = None) -> Tensor:
+    if plus is None:
+        out: Tensor = torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, "none", [], "")
+    else:
+        out = torch.ops.mkldnn._linear_pointwise.binary(x, plus, weight, bias, "add")
+    return out
+
+
+def pack_weight(weight: Tensor, x: Tensor) -> Tensor:
+    packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, _places(x))
+    return packed
 
 
 def _places(x: Tensor) -> int:
@@ -142,13 +187,11 @@ def _places(x: Tensor) -> int:
 
 
 class Convolution(Layer):
-    """Whether it is Winograd's is decided by the first map that it sees."""
-
-    kernels = False
+    """Whether it is Winograd's, or a product of what its windows see, is decided by the first map that it sees."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None, *, padding: int, stride: int = 1) -> None:
-        super().__init__(Source(weight))
-        self.bias = None if bias is None else bias.detach()
+        super().__init__(Source(weight), bias)
+        self.outs, self.kernel = len(weight), weight.shape[2]
         self.sizes = ([padding] * 2, [stride] * 2, [1, 1], 1)  # dilation and groups at the end
 
     @staticmethod
@@ -158,31 +201,37 @@ class Convolution(Layer):
 
     def forward(self, x: Tensor, plus: Tensor | None = None) -> Tensor:
         """`plus` is added to the result."""
-        if self.source.lasting and len(x) * x.shape[2] * x.shape[3] < FEW:
-            return self._product(x, plus)
+        if self.source.lasting and _is_small(x):
+            out = self._unfolded(self.source.read().flatten(1), x, plus)
+            self.source.let_go()
+            return out
         run: Callable[[Tensor, Tensor | None], Tensor] = self.prepared(x)
         return run(x, plus)
 
-    def _product(self, x: Tensor, plus: Tensor | None) -> Tensor:
-        """Of the weights as they lie and a map unfolded (B, N, C k k): laying convolutions' weights out is slow."""
-        weight, ([edge, _], [step, _], *_) = self.source.read(), self.sizes
-        kernel = weight.shape[2]
-        windows = F.pad(x, (edge,) * 4).unfold(2, kernel, step).unfold(3, kernel, step)
-        seen, out = rearrange(windows, "B C h w i j -> (B h w) (C i j)"), windows.shape[2:4]
-        if plus is None:
-            made = torch.ops.mkldnn._linear_pointwise.default(seen, weight.flatten(1), self.bias, "none", [], "")
+    def _unfolded(self, weight: Tensor, x: Tensor, plus: Tensor | None) -> Tensor:
+        """Of a weight as it lies, or as linear.py orders it, and what the windows see, (B N, C k k): laying convolutions'
+        weights out is slow."""
+        seen, (height, width) = self._seen(x)
+        other = None if plus is None else rearrange(plus, "B O h w -> (B h w) O")
+        if self.kernels and linear.suits(seen, self.outs):
+            made = linear.apply(seen, weight, self.wide, plus=other)
         else:
-            other = rearrange(plus, "B O h w -> (B h w) O")
-            made = torch.ops.mkldnn._linear_pointwise.binary(seen, other, weight.flatten(1), self.bias, "add")
-        self.source.let_go()
-        return rearrange(made, "(B h w) O -> B O h w", B=len(x), h=out[0])
+            made = product(seen, weight, self.bias, other)
+        return rearrange(made, "(B h w) O -> B O h w", h=height, w=width)
+
+    def _seen(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        ([edge, _], [step, _], *_), kernel = self.sizes, self.kernel
+        windows = F.pad(x, (edge,) * 4).unfold(2, kernel, step).unfold(3, kernel, step)
+        return rearrange(windows, "B C h w i j -> (B h w) (C i j)"), (windows.shape[2], windows.shape[3])
 
     def prepare(self, x: Tensor) -> Callable[[Tensor, Tensor | None], Tensor]:
         weight = self.source.read()
         if self.sizes == PLAIN and winograd.pays(x, weight):
             return partial(self._winograd, winograd.order(weight))
-        if self.sizes == PLAIN and self.kernels and convolution.pays(x, weight):
-            return partial(convolution.convolve, convolution.order(weight), self.bias)
+        if self.kernels and self.sizes == PLAIN and convolution.pays(x, weight):
+            return partial(convolution.convolve, convolution.order(weight), self.wide)
+        if self.kernels and (_is_small(x) or self.kernel == 1) and linear.suits(weight.flatten(1)[:1], self.outs):
+            return partial(self._unfolded, linear.order(weight.flatten(1)))
         laid = weight.contiguous(memory_format=torch.channels_last)
         packed = torch.ops.mkldnn._reorder_convolution_weight(laid, *self.sizes, list(x.shape))
         return partial(self._direct, packed)
@@ -204,11 +253,8 @@ class Convolution(Layer):
 class Doubling(Layer):
     """By Winograd's, or for 4 / 9 of the products over the map that is doubled."""
 
-    kernels = False
-
     def __init__(self, layer: Upsample) -> None:
-        super().__init__(Source(layer.conv.weight))
-        self.bias = None if layer.conv.bias is None else layer.conv.bias.detach()
+        super().__init__(Source(layer.conv.weight), layer.conv.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         run: Callable[[Tensor], Tensor] = self.prepared(x)
@@ -220,9 +266,13 @@ class Doubling(Layer):
             return partial(_doubled_first, Convolution(weight, self.bias, padding=1))
         if self.kernels and convolution.pays(x, weight, doubled=True):
             ordered = convolution.order(weight, doubled=True)
-            return partial(convolution.convolve, ordered, self.bias, doubled=True)
+            return partial(convolution.convolve, ordered, self.wide, doubled=True)
         bias = None if self.bias is None else self.bias.repeat(4)
         return partial(_doubled_last, Convolution(strips.fold(weight), bias, padding=1))
+
+
+def _is_small(x: Tensor) -> bool:
+    return len(x) * x.shape[2] * x.shape[3] < FEW
 
 
 def _doubled_first(convolve: Convolution, x: Tensor) -> Tensor:
@@ -242,7 +292,7 @@ class Residual(nn.Module):
     def __init__(self, block: ResidualBlock) -> None:
         super().__init__()
         self.norm1, self.norm2 = (Norm(norm, activated=True) for norm in (block.norm1, block.norm2))
-        self.time_emb_proj = block.time_emb_proj
+        self.time_emb_proj = None if block.time_emb_proj is None else _packed(block.time_emb_proj)
         self.conv1, self.conv2 = Convolution.of(block.conv1), Convolution.of(block.conv2)
         self.conv_shortcut = None if block.conv_shortcut is None else Convolution.of(block.conv_shortcut)
 
@@ -269,7 +319,7 @@ class Transformer(nn.Module):
         h = self.proj_in(rearrange(self.norm(x), "B W h w -> B (h w) W"))
         for block in self.transformer_blocks:
             h = block(h, context)
-        out = self.proj_out.plus(h, unet.in_groups(rearrange(x, "B W h w -> B (h w) W"), h))
+        out = self.proj_out(h, unet.in_groups(rearrange(x, "B W h w -> B (h w) W"), h))
         return rearrange(out, "B (h w) W -> B W h w", h=x.shape[2])
 
 
@@ -280,8 +330,7 @@ class TransformerBlock(nn.Module):
         self.attn1, self.attn2 = SelfAttention(block.attn1), CrossAttention(block.attn2)
         wide, _, narrow = block.ff.net
         assert isinstance(wide, unet.GEGLU)
-        halves = zip(wide.proj.weight.chunk(2), wide.proj.bias.chunk(2), strict=True)
-        self.values, self.gates = (Linear(weight, bias=bias) for weight, bias in halves)
+        self.gated = Gated(wide.proj)
         self.narrow = _packed(narrow)
         self.part = PART if narrow.out_features <= NARROW else sys.maxsize
 
@@ -293,7 +342,7 @@ class TransformerBlock(nn.Module):
     def _gated(self, h: Tensor, *, plus: Tensor) -> Tensor:
         """Many tokens of a narrow block go in parts: what lies between its layers stays in the processor's cache."""
         parts = zip(*(x.flatten(0, 1).split(self.part) for x in (h, plus)), strict=True)
-        out = [self.narrow.plus(self.values.times(some, self.gates.gelu(some)), more) for some, more in parts]
+        out = [self.narrow(self.gated(some), more) for some, more in parts]
         return (out[0] if len(out) == 1 else torch.cat(out)).view_as(plus)
 
 
@@ -308,7 +357,7 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, *, plus: Tensor) -> Tensor:
         query, key, value = rearrange(self.qkv(x), "B N (three H D) -> three B H N D", three=3, H=self.heads)
-        return self.out.plus(rearrange(_attend(query, key, value, kernels=self.kernels), "B H N D -> B N (H D)"), plus)
+        return self.out(rearrange(_attend(query, key, value, kernels=self.kernels), "B H N D -> B N (H D)"), plus)
 
 
 class CrossAttention(nn.Module):
@@ -323,7 +372,7 @@ class CrossAttention(nn.Module):
     def forward(self, x: Tensor, context: Tensor, *, plus: Tensor) -> Tensor:
         query = rearrange(self.query(x), "B N (H D) -> B H N D", H=self.heads)
         key, value = rearrange(self.memory(context), "B L (two H D) -> two B H L D", two=2, H=self.heads)
-        return self.out.plus(rearrange(_attend(query, key, value, kernels=self.kernels), "B H N D -> B N (H D)"), plus)
+        return self.out(rearrange(_attend(query, key, value, kernels=self.kernels), "B H N D -> B N (H D)"), plus)
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, *, kernels: bool) -> Tensor:

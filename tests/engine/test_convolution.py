@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,8 +16,9 @@ from torch import Tensor, nn
 from limner import engine
 from limner.codecs import strips
 from limner.codecs.vae import VAE, VAEConfig
-from limner.engine import convolution, packed
-from limner.engine.convolution import Padding
+from limner.engine import convolution, norm, packed
+from limner.engine.convolution import Ends
+from limner.engine.quick import quicken
 
 pytestmark = with_kernel
 WITHIN = 4e-3  # of bfloat16, whose own rounding is 2e-3
@@ -40,30 +42,28 @@ def error(found: Tensor, expected: Tensor) -> float:
     return float((found.double() - expected).norm() / expected.norm())
 
 
-@pytest.mark.parametrize("padding", [(1, 1), (0, 1), (0, 0)])
+@pytest.mark.parametrize("ends", [(True, True), (True, False), (False, True), (False, False)])
 @pytest.mark.parametrize("sizes", [
     (1, 32, 3, 3, 32), (2, 64, 17, 9, 96), (1, 320, 16, 16, 352), (3, 96, 33, 31, 64), (1, 64, 4, 100, 704),
 ])  # fmt: skip
-def test_it_is_nearly_as_right_as_torchs_own(sizes: tuple[int, int, int, int, int], padding: Padding) -> None:
+def test_it_is_nearly_as_right_as_torchs_own(sizes: tuple[int, int, int, int, int], ends: Ends) -> None:
     x, weight, bias = drawn(*sizes)
-    expected = F.conv2d(x.double(), weight.double(), bias.double(), padding=padding)
+    edged = F.pad(x.double(), (1, 1, *map(int, ends)))
+    expected = F.conv2d(edged, weight.double(), bias.double())
     plus = torch.randn_like(expected).bfloat16()
     ordered = convolution.order(weight)
-    found = convolution.convolve(ordered, bias, x, padding=padding)
+    found = convolution.convolve(ordered, bias, x, ends=ends)
     assert found.shape == expected.shape
     assert found.dtype is torch.bfloat16
     assert error(found, expected) < WITHIN
-    assert error(convolution.convolve(ordered, bias, x, plus, padding=padding), expected + plus.double()) < WITHIN
+    assert error(convolution.convolve(ordered, bias, x, plus, ends=ends), expected + plus.double()) < WITHIN
 
 
-@pytest.mark.parametrize("padding", [(1, 1), (-1, 1)])
 @pytest.mark.parametrize("sizes", [(1, 32, 3, 3, 32), (2, 64, 17, 9, 96), (1, 96, 5, 40, 352)])
-def test_of_a_doubled_map(sizes: tuple[int, int, int, int, int], padding: Padding) -> None:
+def test_of_a_doubled_map(sizes: tuple[int, int, int, int, int]) -> None:
     x, weight, bias = drawn(*sizes)
-    down, across = padding
-    doubled = F.pad(F.interpolate(x.double(), scale_factor=2.0), (across, across, down, down))  # or cropped
-    expected = F.conv2d(doubled, weight.double(), bias.double())
-    found = convolution.convolve(convolution.order(weight, doubled=True), bias, x, padding=padding, doubled=True)
+    expected = F.conv2d(F.interpolate(x.double(), scale_factor=2.0), weight.double(), bias.double(), padding=1)
+    found = convolution.convolve(convolution.order(weight, doubled=True), bias, x, doubled=True)
     assert found.shape == expected.shape
     assert error(found, expected) < WITHIN
 
@@ -73,10 +73,25 @@ def test_any_memory_format_and_slices() -> None:
     ordered = convolution.order(weight)
     expected = convolution.convolve(ordered, bias, x, x[:, :32])
     assert torch.equal(convolution.convolve(ordered, bias, x.contiguous(), x[:, :32].contiguous()), expected)
-    strip = x[1:, :, 3:9]
-    assert torch.equal(
-        convolution.convolve(ordered, bias, strip, padding=(0, 1)), convolution.convolve(ordered, bias, x)[1:, :, 4:8]
-    )
+    strip, whole = x[1:, :, 3:9], convolution.convolve(ordered, bias, x)[1:, :, 4:8]
+    assert torch.equal(convolution.convolve(ordered, bias, strip, ends=(False, False)), whole)
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_into_some_rows_of_another_map_or_added_to_them(layout: torch.memory_format) -> None:
+    x, weight, bias = drawn(1, 64, 12, 12, 32)
+    ordered = convolution.order(weight)
+    plain = convolution.convolve(ordered, bias, x)
+    before = torch.randn(1, 32, 20, 12).bfloat16().contiguous(memory_format=layout)
+    for add in (False, True):
+        into = before.clone()
+        rows = into[:, :, 4:16]
+        made = convolution.convolve(ordered, bias, x, rows if add else None, out=rows)
+        assert made.data_ptr() == rows.data_ptr()
+        expected = convolution.convolve(ordered, bias, x, before[:, :, 4:16]) if add else plain
+        assert torch.equal(rows, expected)
+        assert torch.equal(into[:, :, :4], before[:, :, :4])
+        assert torch.equal(into[:, :, 16:], before[:, :, 16:])
 
 
 def test_a_picture_is_the_same_in_any_company_and_by_any_number_of_threads() -> None:
@@ -142,9 +157,9 @@ def test_an_autoencoder_takes_it_alone_by_strips_and_together(
     kernel = convolution.kernel()
     assert kernel is not None
 
-    def counted(*given: Tensor, **how: bool) -> Tensor:
-        called.append(how["doubled"])
-        return kernel.convolve(*given, **how)
+    def counted(*given: Tensor, doubled: bool, **how: Any) -> Tensor:
+        called.append(doubled)
+        return kernel.convolve(*given, doubled=doubled, **how)
 
     monkeypatch.setattr(convolution, "kernel", lambda: replace(kernel, convolve=counted))
     engine.prepare(codec, torch.bfloat16)
@@ -156,10 +171,11 @@ def test_an_autoencoder_takes_it_alone_by_strips_and_together(
 
 def test_without_kernels_an_autoencoder_stays_as_it_is(codec: VAE, monkeypatch: pytest.MonkeyPatch) -> None:
     engine.prepare(codec, torch.bfloat16, compile="off")
-    assert not any(isinstance(layer, convolution.QuickConvolution) for layer in codec.modules())
+    quick = convolution.QuickConvolution | norm.QuickNorm
+    assert not any(isinstance(layer, quick) for layer in codec.modules())
 
 
 def test_names_of_weights_stay(codec: VAE, tmp_path: Path) -> None:
     before = {name: one.shape for name, one in codec.state_dict().items()}
-    convolution.quicken(codec)
+    quicken(codec)
     assert {name: one.shape for name, one in codec.state_dict().items()} == before

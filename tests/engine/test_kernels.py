@@ -13,9 +13,9 @@ import pytest
 import torch
 from tests.engine.kernel import with_kernel
 
-from limner.engine import attention, convolution, kernels, norm
+from limner.engine import attention, convolution, kernels, linear, norm
 
-KINDS = {"attention": attention.kernel, "convolution": convolution.kernel, "norm": norm.kernel}
+KINDS = {module.__name__.split(".")[-1]: module.kernel for module in (attention, convolution, linear, norm)}
 kinds = pytest.mark.parametrize("name", KINDS)
 
 
@@ -54,7 +54,8 @@ def test_it_is_made_once_and_kept(name: str, tmp_path: Path, monkeypatch: pytest
         ("attention.c", "int attend(", "in attend("), ("amx.h", "_mm512_scalef_ps(power, x)", "power"),
         ("convolution.c", "int convolve(", "in convolve("),
         ("convolution.c", "add_ps(from[1], from[2])", "add_ps(from[1], from[1])"),
-        ("norm.c", "int group_norm(", "in group_norm("), ("norm.c", "off, off, square", "off, off, off"),
+        ("norm.c", "int measure(", "in measure("), ("norm.c", "off, off, square", "off, off, off"),
+        ("linear.c", "int linear(", "in linear("), ("linear.c", "number / 2 * SIDE", "number / 4 * SIDE"),
         ("amx.h", "int permitted(", "int allowed("), ("amx.h", "TILE_DATA = 18", "TILE_DATA = 99"),
     ],
 )  # fmt: skip

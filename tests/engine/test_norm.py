@@ -64,6 +64,24 @@ def test_tokens(shape: tuple[int, ...]) -> None:
     assert torch.equal(ours(turned), ours(x))
 
 
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_by_strips(layout: torch.memory_format) -> None:
+    """Each with what is known of the whole map, in a memory format that names its batch's stride rightly."""
+    ours, exact = layer(nn.GroupNorm, 8, 64, activated=True)
+    assert isinstance(ours.layer, nn.GroupNorm)
+    quick = norm.QuickNorm(ours.layer)
+    x = (5.0 + torch.randn(1, 64, 12, 10)).bfloat16().contiguous(memory_format=layout)
+    way = quick.way(x)
+    assert way is not None
+    strips = [way(x[:, :, i : i + 5]) for i in range(0, 12, 5)]
+    assert torch.equal(torch.cat(strips, dim=2), ours(x))
+    assert all(strip.stride(0) == strip.numel() for strip in strips)
+    assert error(quick(x), exact(x.double())) < WITHIN  # whole, and without a SiLU
+    with torch.enable_grad():
+        assert quick.way(x) is None
+    assert quick.float().way(x.float()) is None
+
+
 def test_a_picture_is_the_same_in_any_company() -> None:
     ours, _ = layer(nn.GroupNorm, 8, 64, activated=True)
     x = torch.randn(3, 64, 12, 12).bfloat16()

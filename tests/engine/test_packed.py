@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from tests.engine.kernel import with_bf16
+from tests.engine.kernel import with_bf16, with_kernel
 from torch import Tensor
 
 from limner.engine import packed
@@ -46,9 +46,9 @@ def awake(config: UNetConfig) -> UNet:
     return unet
 
 
-def packed_copy(unet: UNet) -> UNet:
+def packed_copy(unet: UNet, *, kernels: bool = False) -> UNet:
     made = copy.deepcopy(unet)
-    packed.pack(made)
+    packed.pack(made, kernels=kernels)
     return made
 
 
@@ -71,12 +71,14 @@ def test_it_says_what_the_plain_network_says(kind: str) -> None:
 
 @with_bf16
 @torch.no_grad()
+@pytest.mark.parametrize("kernels", [False, pytest.param(True, marks=with_kernel)])
 @pytest.mark.parametrize("kind", KINDS)
-def test_in_bfloat16_it_is_as_near_to_float32_as_the_plain_network(kind: str) -> None:
+def test_in_bfloat16_it_is_as_near_to_float32_as_the_plain_network(kind: str, kernels: bool) -> None:
     unet, given = awake(KINDS[kind]), inputs(KINDS[kind])
     exact = unet(*given)
     narrow = unet.to(torch.bfloat16)
-    plain, fast = (network(*cast(given, torch.bfloat16)) for network in (narrow, packed_copy(narrow)))
+    made = packed_copy(narrow, kernels=kernels)
+    plain, fast = (network(*cast(given, torch.bfloat16)) for network in (narrow, made))
     assert fast.dtype is torch.bfloat16
     assert apart(fast, exact) < 1.5 * apart(plain, exact)
 
@@ -133,20 +135,23 @@ def test_the_first_weights_are_given_up() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @torch.no_grad()
+@pytest.mark.parametrize("kernels", [False, pytest.param(True, marks=with_kernel)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_weights_in_a_file_are_read_again_after_a_rest(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, kernels: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pages, "LEAST", 1)
-    unet, given = awake(KINDS[kind]), inputs(KINDS[kind])
+    dtype, within = (torch.bfloat16, 5e-2) if kernels else (torch.float32, 1e-4)
+    unet = awake(KINDS[kind]).to(dtype)
+    given = cast(inputs(KINDS[kind]), dtype)
     safetensors.torch.save_file(unet.state_dict(), tmp_path / "unet.safetensors")
     fast = UNet(KINDS[kind]).eval().requires_grad_(False)
     fast.load_state_dict(weights.load(tmp_path / "unet.safetensors"), assign=True)
-    packed.pack(fast)
+    packed.pack(fast, kernels=kernels)
     layers = [one for one in fast.modules() if isinstance(one, packed.Layer)]
     assert all(one.source.lasting for one in layers)
     first = fast(*given)
-    assert apart(first, unet(*given)) < 1e-4
+    assert apart(first, unet(*given)) < within
     ready = [one for one in layers if one.ready is not None]
     assert 0 < len(ready) < len(layers)  # the last level has few places
     packed.rest(fast)

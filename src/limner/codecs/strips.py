@@ -24,12 +24,31 @@ from limner.nn.residual import ResidualBlock, Upsample
 NUMBERS = 1 << 22  # in a strip: 8 MiB in bfloat16, and a convolution of it is long beside what calling it costs
 
 
-@runtime_checkable
-class Quick(Protocol):
-    """A convolution of 3 x 3 that may know a quicker way than torch's."""
+Ends = tuple[bool, bool]  # whether a strip's first row is the map's first, and its last the map's last
+Normalise = Callable[[Tensor], Tensor]  # a strip with what is done to it, a SiLU behind
 
-    def way(self, x: Tensor, *, padding: tuple[int, int], doubled: bool = False) -> Callable[[Tensor], Tensor] | None:
-        """For maps like x, or like x with its sides doubled."""
+
+class Convolve(Protocol):
+    """A strip that has its neighbours' rows, or zeros where the map ends, into `out` or added to it."""
+
+    def __call__(self, strip: Tensor, ends: Ends, out: Tensor, *, add: bool) -> None: ...
+
+
+@runtime_checkable
+class QuickConvolution(Protocol):
+    """One of 3 x 3 that may know a quicker way than torch's, for maps like x."""
+
+    def way(self, x: Tensor) -> Convolve | None: ...
+
+    def doubled(self, x: Tensor) -> Tensor | None:
+        """Of x with its sides doubled."""
+
+
+@runtime_checkable
+class QuickNorm(Protocol):
+    """One that may know a quicker way than torch's, for the strips of x."""
+
+    def way(self, x: Tensor) -> Normalise | None: ...
 
 
 def suit(x: Tensor) -> bool:
@@ -44,27 +63,26 @@ def residual(block: ResidualBlock, x: Tensor) -> Tensor:
         return out
     h = convolved(block.norm1, block.conv1, x)
     out = x if block.conv_shortcut is None else _over(block.conv_shortcut, x)
-    for i, j, strip in _convolved(block.norm2, block.conv2, h):
-        out[:, :, i:j] += strip
+    _convolve(block.norm2, block.conv2, h, out, add=True)
     return out
 
 
 def convolved(norm: nn.GroupNorm, conv: nn.Conv2d, x: Tensor) -> Tensor:
     """conv(silu(norm(x))), the convolution one of 3 x 3."""
     out = _empty(x, conv.out_channels, growth=1)
-    for i, j, strip in _convolved(norm, conv, x):
-        out[:, :, i:j] = strip
+    _convolve(norm, conv, x, out, add=False)
     return out
 
 
 def doubled(layer: Upsample, x: Tensor) -> Tensor:
     """`layer(x)` for 4 / 9 of the work: see `fold`. Or by the convolution's own way."""
-    if isinstance(layer.conv, Quick) and (way := layer.conv.way(x, padding=(1, 1), doubled=True)):
-        return way(x)
+    if isinstance(layer.conv, QuickConvolution) and (made := layer.conv.doubled(x)) is not None:
+        return made
     weight, bias = fold(layer.conv.weight), repeat(layer.conv.bias, "O -> (four O)", four=4)
     out = _empty(x, layer.conv.out_channels, growth=2)
     for i, j in _rows(x):
-        four = F.conv2d(_edged(x[:, :, max(i - 1, 0) : j + 1], i, j, x.shape[2]), weight, bias, padding=(0, 1))
+        strip = _edged(x[:, :, max(i - 1, 0) : j + 1], i == 0, j == x.shape[2])
+        four = F.conv2d(strip, weight, bias, padding=(0, 1))
         weave(four, out[:, :, 2 * i : 2 * j])
     return out
 
@@ -94,24 +112,35 @@ def weave(four: Tensor, out: Tensor) -> None:
 # Strips, and what a norm must know of all of them.
 
 
-def _convolved(norm: nn.GroupNorm, conv: nn.Conv2d, x: Tensor) -> Iterator[tuple[int, int, Tensor]]:
-    """conv(silu(norm(x))), strip by strip. Once its statistics are known, a norm is what batch norms are in use."""
-    mean, variance = _statistics(x, norm.num_groups)
-    weight, bias, convolve = norm.weight.float(), norm.bias.float(), _convolution(conv, x)
+def _convolve(norm: nn.GroupNorm, conv: nn.Conv2d, x: Tensor, out: Tensor, *, add: bool) -> None:
+    normalise, convolve = _normaliser(norm, x), _convolver(conv, x)
     for i, j in _rows(x):
-        strip = F.batch_norm(x[:, :, max(i - 1, 0) : j + 1], mean, variance, weight, bias, eps=norm.eps)
-        strip = _edged(F.silu(strip, inplace=True), i, j, x.shape[2])
-        yield i, j, convolve(strip)
+        strip = normalise(x[:, :, max(i - 1, 0) : j + 1])
+        convolve(strip, (i == 0, j == x.shape[2]), out[:, :, i:j], add=add)
 
 
-def _convolution(conv: nn.Conv2d, x: Tensor) -> Callable[[Tensor], Tensor]:
-    """`conv` for strips of x that have their neighbours' rows."""
-    if isinstance(conv, Quick) and (way := conv.way(x, padding=(0, 1))):
+def _normaliser(norm: nn.GroupNorm, x: Tensor) -> Normalise:
+    """Once its statistics are known, a norm is what batch norms are in use."""
+    if isinstance(norm, QuickNorm) and (way := norm.way(x)):
         return way
-    if not winograd.pays(x, conv.weight):
-        return partial(F.conv2d, weight=conv.weight, bias=conv.bias, padding=(0, 1))
-    kernels = winograd.transform(winograd.order(conv.weight))
-    return partial(winograd.convolve, kernels=kernels, bias=conv.bias, padding=(0, 1))
+    mean, variance = _statistics(x, norm.num_groups)
+    weight, bias = norm.weight.float(), norm.bias.float()
+    return lambda strip: F.silu(F.batch_norm(strip, mean, variance, weight, bias, eps=norm.eps), inplace=True)
+
+
+def _convolver(conv: nn.Conv2d, x: Tensor) -> Convolve:
+    if isinstance(conv, QuickConvolution) and (way := conv.way(x)):
+        return way
+    convolve: Callable[[Tensor], Tensor] = partial(F.conv2d, weight=conv.weight, bias=conv.bias, padding=(0, 1))
+    if winograd.pays(x, conv.weight):
+        kernels = winograd.transform(winograd.order(conv.weight))
+        convolve = partial(winograd.convolve, kernels=kernels, bias=conv.bias, padding=(0, 1))
+
+    def run(strip: Tensor, ends: Ends, out: Tensor, *, add: bool) -> None:
+        made = convolve(_edged(strip, *ends))
+        out.add_(made) if add else out.copy_(made)
+
+    return run
 
 
 def _statistics(x: Tensor, groups: int) -> tuple[Tensor, Tensor]:
@@ -140,9 +169,8 @@ def _over(conv: nn.Conv2d, x: Tensor) -> Tensor:
     return out
 
 
-def _edged(strip: Tensor, i: int, j: int, height: int) -> Tensor:
+def _edged(strip: Tensor, first: bool, last: bool) -> Tensor:
     """With a row of zeros where the map ends; elsewhere the strip has its neighbours' rows."""
-    first, last = i == 0, j == height
     return F.pad(strip, (0, 0, int(first), int(last))) if first or last else strip
 
 

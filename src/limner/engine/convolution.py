@@ -10,13 +10,13 @@ import ctypes
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from limner.codecs import strips
 from limner.engine import kernels
 from limner.store.pages import forget
 
@@ -25,13 +25,13 @@ FEWEST_SPOTS = 128  # of 2 x 2 places; fewer do not fill a block
 AGREES = 1e-2  # relative error against torch in float32, where rounding once makes 2e-3
 POINTS, DOUBLED_POINTS = 16, 9  # from which there is something to see
 
-Padding = tuple[int, int]
+Ends = tuple[bool, bool]
 
 
 class Convolve(Protocol):
     def __call__(
         self, weights: Tensor, bias: Tensor | None, x: Tensor, plus: Tensor | None = None, *,
-        padding: Padding = (1, 1), doubled: bool = False,
+        ends: Ends = (True, True), doubled: bool = False, out: Tensor | None = None,
     ) -> Tensor: ...  # fmt: skip
 
 
@@ -55,34 +55,36 @@ class QuickConvolution(nn.Conv2d):
         """With the weights of `layer`, padded by one."""
         super().__init__(layer.in_channels, layer.out_channels, 3, padding=1, device="meta")
         self.weight, self.bias = layer.weight, layer.bias
+        self._wide = None if layer.bias is None else layer.bias.detach().float()
         self._ordered: dict[bool, Tensor] = {}  # by whether the map is doubled
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = super().forward(x) if (way := self.way(x, padding=(1, 1))) is None else way(x)
+        ordered = self._ordered_for(x)
+        out: Tensor = super().forward(x) if ordered is None else convolve(ordered, self._wide, x)
         return out
 
-    def way(self, x: Tensor, *, padding: Padding, doubled: bool = False) -> Callable[[Tensor], Tensor] | None:
+    def way(self, x: Tensor) -> strips.Convolve | None:
         """See codecs/strips.py."""
+        if (ordered := self._ordered_for(x)) is None:
+            return None
+
+        def run(strip: Tensor, ends: Ends, out: Tensor, *, add: bool) -> None:
+            convolve(ordered, self._wide, strip, out if add else None, ends=ends, out=out)
+
+        return run
+
+    def doubled(self, x: Tensor) -> Tensor | None:
+        """See codecs/strips.py."""
+        ordered = self._ordered_for(x, doubled=True)
+        return None if ordered is None else convolve(ordered, self._wide, x, doubled=True)
+
+    def _ordered_for(self, x: Tensor, *, doubled: bool = False) -> Tensor | None:
         if torch.is_grad_enabled() or not pays(x, self.weight, doubled=doubled):
             return None
         if doubled not in self._ordered:
             self._ordered[doubled] = order(self.weight, doubled=doubled)
             forget(self.weight)
-        return partial(convolve, self._ordered[doubled], self.bias, padding=padding, doubled=doubled)
-
-
-def quicken(network: nn.Module) -> None:
-    """Replace the layers for which there may be a quicker way."""
-    for name, child in network.named_children():
-        if type(child) is nn.Conv2d and _is_usual(child):
-            setattr(network, name, QuickConvolution(child))
-        else:
-            quicken(child)
-
-
-def _is_usual(layer: nn.Conv2d) -> bool:
-    sides = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
-    return sides == ((3, 3), (1, 1), (1, 1), (1, 1)) and layer.groups == 1 and layer.padding_mode == "zeros"
+        return self._ordered[doubled]
 
 
 def pays(x: Tensor, weight: Tensor, *, doubled: bool = False) -> bool:
@@ -107,13 +109,16 @@ def kernel() -> Kernel | None:
 
 def convolve(
     weights: Tensor, bias: Tensor | None, x: Tensor, plus: Tensor | None = None, *,
-    padding: Padding = (1, 1), doubled: bool = False,
+    ends: Ends = (True, True), doubled: bool = False, out: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """`F.conv2d` of x (B, C, h, w), or of x with its sides doubled, with weights ordered for that and a bias (O,) or
-    none. The result is in channels_last; `plus` is added to it."""
+    none, a column of zeros on either side and a row of them above and below where those are `ends` of the map, as those
+    of a doubled one have to be. The result, in `out` if that is given, is in channels_last; `plus`, which may be `out`,
+    is added to it."""
     found = kernel()
     assert found is not None, "see `pays`"
-    return found.convolve(weights, bias, x, plus, padding=padding, doubled=doubled)
+    assert all(ends) or not doubled
+    return found.convolve(weights, bias, x, plus, ends=ends, doubled=doubled, out=out)
 
 
 def _wrap(library: ctypes.CDLL) -> Kernel:
@@ -130,20 +135,23 @@ def _wrap(library: ctypes.CDLL) -> Kernel:
 
     def run(
         weights: Tensor, bias: Tensor | None, x: Tensor, plus: Tensor | None = None, *,
-        padding: Padding = (1, 1), doubled: bool = False,
+        ends: Ends = (True, True), doubled: bool = False, out: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
         (batch, channels, *sides), outs = x.shape, 16 * weights.shape[1]
         bias = torch.zeros(outs) if bias is None else bias.float().contiguous()
-        read = [side * (2 if doubled else 1) for side in sides]
-        made = [side - 2 + 2 * edge for side, edge in zip(read, padding, strict=True)]
-        out = torch.empty((batch, outs, *made), dtype=x.dtype, memory_format=torch.channels_last)
+        height, width = (side * (2 if doubled else 1) for side in sides)
+        shape = (batch, outs, height - 2 + sum(ends), width)
+        fits = out is not None and out.is_contiguous(memory_format=torch.channels_last)
+        made = out if fits else torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
+        assert made is not None
+        assert made.shape == shape
         x = x.contiguous(memory_format=torch.channels_last)
         plus = None if plus is None else plus.contiguous(memory_format=torch.channels_last)
-        places = [None if one is None else one.data_ptr() for one in (x, weights, bias, plus, out)]
-        sizes = _Sizes(batch, *read, channels, *made, outs, *padding, doubled)
+        places = [None if one is None else one.data_ptr() for one in (x, weights, bias, plus, made)]
+        sizes = _Sizes(batch, height, width, channels, shape[2], width, outs, ends[0], 1, doubled)
         if not library.convolve(*places, sizes, torch.get_num_threads()):
             raise MemoryError(f"no memory to convolve {channels} channels")
-        return out
+        return made if out is None or fits else out.copy_(made)
 
     return Kernel(order, run)
 

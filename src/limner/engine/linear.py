@@ -58,9 +58,7 @@ def order(weight: Tensor, *, gated: bool = False) -> Tensor:
     return found.order(weight, gated)
 
 
-def apply(
-    x: Tensor, weight: Tensor, bias: Tensor | None, *, plus: Tensor | None = None, gated: bool = False
-) -> Tensor:
+def apply(x: Tensor, weight: Tensor, bias: Tensor | None, *, plus: Tensor | None = None, gated: bool = False) -> Tensor:
     """x W^T + bias + plus, (..., O), of x (..., C); where it is gated, the first half of that times the GELU of the
     second, (..., O / 2). The weight is (O, C), or ordered for that; the bias (O,) in float32."""
     found = kernel()

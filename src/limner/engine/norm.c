@@ -51,9 +51,8 @@ static void factors(const double *sums, int64_t parts, const Sizes *sizes, const
     }
 }
 
-/* Whether there was memory for it. */
-int group_norm(const bf16 *x, const float *weight, const float *bias, bf16 *to, Sizes sizes, float eps, int active,
-               int threads) {
+/* The factors of each image, (batch, 2, channels); whether there was memory for it. */
+int measure(const bf16 *x, const float *weight, const float *bias, float *to, Sizes sizes, float eps, int threads) {
     const int64_t parts = 2 * threads, each = (sizes.places + parts - 1) / parts, channels = sizes.channels;
     double *sums = calloc(2 * parts * sizes.batch * channels, sizeof(double));
     int failed = !sums;
@@ -69,23 +68,30 @@ int group_norm(const bf16 *x, const float *weight, const float *bias, bf16 *to, 
             add(x + (item / parts * sizes.places + first) * channels, left < each ? left : each, channels, own, to_sums,
                 to_sums + channels);
         }
-#pragma omp for schedule(static)
-        for (int64_t item = 0; item < sizes.batch * parts; item++) {
-            const int64_t image = item / parts, first = item % parts * each, last = first + each;
-            if (failed) continue;
-            factors(sums + 2 * image * parts * channels, parts, &sizes, weight, bias, eps, own, own + channels);
-            for (int64_t place = first; place < last && place < sizes.places; place++)
-                for (int64_t channel = 0; channel < channels; channel += SIDE) {
-                    const int64_t at = (image * sizes.places + place) * channels + channel;
-                    const __m512 by = _mm512_loadu_ps(own + channel), more = _mm512_loadu_ps(own + channels + channel);
-                    const __m512 made = _mm512_fmadd_ps(wide(x + at), by, more);
-                    narrow(active ? silu(made) : made, to + at);
-                }
-        }
         free(own);
     }
+    for (int64_t image = 0; image < sizes.batch && !failed; image++)
+        factors(sums + 2 * image * parts * channels, parts, &sizes, weight, bias, eps, to + 2 * image * channels,
+                to + (2 * image + 1) * channels);
     free(sums);
     return !failed;
+}
+
+/* Each place by the factors of its image, and a SiLU if it is wanted. */
+void apply(const bf16 *x, const float *factors, bf16 *to, Sizes sizes, int active, int threads) {
+    const int64_t parts = 2 * threads, each = (sizes.places + parts - 1) / parts, channels = sizes.channels;
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t item = 0; item < sizes.batch * parts; item++) {
+        const int64_t image = item / parts, first = item % parts * each, last = first + each;
+        const float *by = factors + 2 * image * channels, *more = by + channels;
+        for (int64_t place = first; place < last && place < sizes.places; place++)
+            for (int64_t channel = 0; channel < channels; channel += SIDE) {
+                const int64_t at = (image * sizes.places + place) * channels + channel;
+                const __m512 made =
+                    _mm512_fmadd_ps(wide(x + at), _mm512_loadu_ps(by + channel), _mm512_loadu_ps(more + channel));
+                narrow(active ? silu(made) : made, to + at);
+            }
+    }
 }
 
 /* Over the channels of each of `rows` places. */

@@ -27,9 +27,10 @@ class _Sizes(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class Norms:
-    """Both take weights and biases in float32."""
+    """Weights and biases are in float32."""
 
-    group: Callable[[Tensor, Tensor, Tensor, int, float, bool], Tensor]  # of (B, C, h, w); groups, epsilon, SiLU
+    measure: Callable[[Tensor, Tensor, Tensor, int, float], Tensor]  # of (B, C, h, w), (B, 2, C); groups, epsilon
+    apply: Callable[[Tensor, Tensor, bool], Tensor]  # of a map, or of some of its rows, and those factors; SiLU
     layer: Callable[[Tensor, Tensor, Tensor, float], Tensor]  # of (B, N, C); epsilon
 
 
@@ -52,11 +53,31 @@ class Norm(nn.Module):
             self._wide = self.layer.weight.detach().float(), self.layer.bias.detach().float()
         if isinstance(self.layer, nn.LayerNorm):
             return norms.layer(x, *self._wide, self.layer.eps)
-        return norms.group(x, *self._wide, self.layer.num_groups, self.layer.eps, self.activated)
+        factors = norms.measure(x, *self._wide, self.layer.num_groups, self.layer.eps)
+        return norms.apply(x, factors, self.activated)
 
     def _norms(self, x: Tensor) -> Norms | None:
-        suits = self.kernels and x.dtype is torch.bfloat16 and len(self.layer.weight) % STEP == 0
-        return kernel() if suits else None
+        return _for(x, len(self.layer.weight)) if self.kernels else None
+
+
+class QuickNorm(nn.GroupNorm):
+    """One whose strips go by the kernel, a SiLU behind it. It only draws."""
+
+    def __init__(self, layer: nn.GroupNorm) -> None:
+        super().__init__(layer.num_groups, layer.num_channels, eps=layer.eps, device="meta")
+        self.weight, self.bias = layer.weight, layer.bias
+
+    def way(self, x: Tensor) -> Callable[[Tensor], Tensor] | None:
+        """See codecs/strips.py."""
+        if torch.is_grad_enabled() or (norms := _for(x, self.num_channels)) is None:
+            return None
+        factors = norms.measure(x, self.weight.float(), self.bias.float(), self.num_groups, self.eps)
+        return lambda strip: norms.apply(strip, factors, True)
+
+
+def _for(x: Tensor, channels: int) -> Norms | None:
+    suits = x.dtype is torch.bfloat16 and x.device.type == "cpu" and channels % STEP == 0
+    return kernel() if suits else None
 
 
 @functools.cache
@@ -66,18 +87,27 @@ def kernel() -> Norms | None:
 
 def _wrap(library: ctypes.CDLL) -> Norms:
     pointers = [ctypes.c_void_p] * 4
-    library.group_norm.argtypes = [*pointers, _Sizes, ctypes.c_float, ctypes.c_int, ctypes.c_int]
+    library.measure.argtypes = [*pointers, _Sizes, ctypes.c_float, ctypes.c_int]
+    library.apply.argtypes = [*pointers[:3], _Sizes, ctypes.c_int, ctypes.c_int]
+    library.apply.restype = None
     library.layer_norm.argtypes = [*pointers, ctypes.c_int64, ctypes.c_int64, ctypes.c_float, ctypes.c_int]
     library.layer_norm.restype = None
 
-    def group(x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float, activated: bool) -> Tensor:
+    def measure(x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last)
-        out = torch.empty_like(x)
         batch, channels, height, width = x.shape
-        sizes = _Sizes(batch, height * width, channels, groups)
+        out = torch.empty(batch, 2, channels)
         given = (one.data_ptr() for one in (x, weight, bias, out))
-        if not library.group_norm(*given, sizes, eps, activated, torch.get_num_threads()):
+        if not library.measure(*given, _Sizes(batch, height * width, channels, groups), eps, torch.get_num_threads()):
             raise MemoryError(f"no memory to normalise {channels} channels")
+        return out
+
+    def apply(x: Tensor, factors: Tensor, activated: bool) -> Tensor:
+        x = x.contiguous(memory_format=torch.channels_last)
+        out = torch.empty(x.shape, dtype=x.dtype, memory_format=torch.channels_last)  # with strides that oneDNN likes
+        batch, channels, height, width = x.shape
+        given = (one.data_ptr() for one in (x, factors, out))
+        library.apply(*given, _Sizes(batch, height * width, channels), activated, torch.get_num_threads())
         return out
 
     def layer(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
@@ -88,7 +118,7 @@ def _wrap(library: ctypes.CDLL) -> Norms:
         library.layer_norm(*given, x.numel() // channels, channels, eps, torch.get_num_threads())
         return out
 
-    return Norms(group, layer)
+    return Norms(measure, apply, layer)
 
 
 def _try(found: Norms) -> None:
@@ -97,7 +127,8 @@ def _try(found: Norms) -> None:
     weight, bias = torch.randn(2, 32, generator=generator)
     narrow = x.bfloat16()
     expected = F.silu(F.group_norm(narrow.float(), 4, weight, bias, 1e-5))
-    kernels.check_error(found.group(narrow, weight, bias, 4, 1e-5, True), expected, most=AGREES)
+    made = found.apply(narrow, found.measure(narrow, weight, bias, 4, 1e-5), True)
+    kernels.check_error(made, expected, most=AGREES)
     rows = narrow.flatten(2).transpose(1, 2)
     expected = F.layer_norm(rows.float(), (32,), weight, bias, 1e-5)
     kernels.check_error(found.layer(rows, weight, bias, 1e-5), expected, most=AGREES)

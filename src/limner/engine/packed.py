@@ -12,7 +12,7 @@ B batch, C channels, O of the result, h and w the grid, N its places, W width, H
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -31,6 +31,7 @@ from limner.nn.residual import ResidualBlock, Upsample
 from limner.store.pages import Pages
 
 PLAIN = ([1, 1], [1, 1], [1, 1], 1)  # padding, stride, dilation and groups of most convolutions of 3 x 3
+AS_READ, IN_RUNS = "C i j", "i j C"  # axes of an unfolded convolution: those of its weight; those that copy fastest
 PART, NARROW = 1024, 512  # tokens of a gated MLP at once, and the width up to which its weights are read so often
 FEW = 256  # places: with fewer, laying weights out takes as long as using them, and so it may as well be done each time
 
@@ -202,16 +203,16 @@ class Convolution(Layer):
     def forward(self, x: Tensor, plus: Tensor | None = None) -> Tensor:
         """`plus` is added to the result."""
         if self.source.lasting and _is_small(x):
-            out = self._unfolded(self.source.read().flatten(1), x, plus)
+            out = self._unfolded(AS_READ, self.source.read().flatten(1), x, plus)
             self.source.let_go()
             return out
         run: Callable[[Tensor, Tensor | None], Tensor] = self.prepared(x)
         return run(x, plus)
 
-    def _unfolded(self, weight: Tensor, x: Tensor, plus: Tensor | None) -> Tensor:
-        """Of a weight as it lies, or as linear.py orders it, and what the windows see, (B N, C k k): laying convolutions'
-        weights out is slow."""
-        seen, (height, width) = self._seen(x)
+    def _unfolded(self, axes: str, weight: Tensor, x: Tensor, plus: Tensor | None) -> Tensor:
+        """Of a weight (O, C k k), its axes as they are named, and what the windows see, (B N, C k k): laying
+        convolutions' weights out is slow."""
+        seen, (height, width) = self._seen(x, axes)
         other = None if plus is None else rearrange(plus, "B O h w -> (B h w) O")
         if self.kernels and linear.suits(seen, self.outs):
             made = linear.apply(seen, weight, self.wide, plus=other)
@@ -219,10 +220,11 @@ class Convolution(Layer):
             made = product(seen, weight, self.bias, other)
         return rearrange(made, "(B h w) O -> B O h w", h=height, w=width)
 
-    def _seen(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    def _seen(self, x: Tensor, axes: str) -> tuple[Tensor, tuple[int, int]]:
         ([edge, _], [step, _], *_), kernel = self.sizes, self.kernel
-        windows = F.pad(x, (edge,) * 4).unfold(2, kernel, step).unfold(3, kernel, step)
-        return rearrange(windows, "B C h w i j -> (B h w) (C i j)"), (windows.shape[2], windows.shape[3])
+        padded = F.pad(x, (edge,) * 4) if edge else x
+        windows = padded.unfold(2, kernel, step).unfold(3, kernel, step)
+        return rearrange(windows, f"B C h w i j -> (B h w) ({axes})"), (windows.shape[2], windows.shape[3])
 
     def prepare(self, x: Tensor) -> Callable[[Tensor, Tensor | None], Tensor]:
         weight = self.source.read()
@@ -231,7 +233,8 @@ class Convolution(Layer):
         if self.kernels and self.sizes == PLAIN and convolution.pays(x, weight):
             return partial(convolution.convolve, convolution.order(weight), self.wide)
         if self.kernels and (_is_small(x) or self.kernel == 1) and linear.suits(weight.flatten(1)[:1], self.outs):
-            return partial(self._unfolded, linear.order(weight.flatten(1)))
+            flat = rearrange(weight, f"O C i j -> O ({IN_RUNS})")
+            return partial(self._unfolded, IN_RUNS, linear.order(flat))
         laid = weight.contiguous(memory_format=torch.channels_last)
         packed = torch.ops.mkldnn._reorder_convolution_weight(laid, *self.sizes, list(x.shape))
         return partial(self._direct, packed)

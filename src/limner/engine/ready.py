@@ -7,9 +7,10 @@ from torch import nn
 
 from limner.codecs.vae import VAE
 from limner.core import Family, check
-from limner.engine import convolution, packed
+from limner.engine import packed
 from limner.engine.compiled import compile_network
 from limner.engine.precision import can_draw, dtype_for
+from limner.engine.quick import quicken
 from limner.nn.unet import UNet
 from limner.store.pages import forget
 
@@ -36,7 +37,7 @@ def prepare(network: nn.Module, dtype: torch.dtype, *, compile: str = "auto", ca
     narrow(network, dtype)
     kernels = compile != "off" and _on_cpu(network)
     if isinstance(network, VAE) and kernels:
-        convolution.quicken(network)
+        quicken(network)
     if not isinstance(network, UNet):
         return
     if not compile_network(network, wanted=compile, calls=calls) and _on_cpu(network) and packed.available():

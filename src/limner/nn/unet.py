@@ -121,7 +121,7 @@ class UNet(nn.Module):
 
 def in_groups(x: Tensor, context: Tensor) -> Tensor:
     """x (B, ...), once for each group of texts (G B, ...); as it is where it is so already."""
-    return x.repeat(len(context) // len(x), *(1,) * (x.ndim - 1)) if len(x) < len(context) else x
+    return torch.cat([x] * (len(context) // len(x))) if len(x) < len(context) else x  # in its memory format
 
 
 class Embedding(nn.Module):

@@ -1,15 +1,19 @@
 /* softmax(scale Q K^T) V in bfloat16, by a processor with AMX: N queries and M keys of D channels for each head.
 
-   A block of queries meets a block of keys at a time, whose scores, in float32, stay in the cache; what was summed
-   before is then scaled to the new maximum (Milakov and Gimelshein 2018; Dao et al. 2022). torch's kernel does the same
-   and spends most of its time in exponentials. Here one takes six instructions: it is rounded to eight bits anyhow.
+   A block of queries meets 32 keys at a time, whose scores, in float32, stay in the first cache (Milakov and Gimelshein
+   2018; Dao et al. 2022). Shares are powers of two, not yet divided by their sum, relative to the largest score among
+   the first keys: bfloat16 has room for larger ones, and only where one is larger by 2^FAR is all that was summed before
+   scaled down. torch's kernel spends most of its time in exponentials. Here one takes six instructions: it is rounded
+   to eight bits anyhow.
 
    Lengths and strides are in elements. A head's keys and values are packed as the tiles want them, filled up with zeros
    to whole ones. */
 
 #include "amx.h"
 
-enum { ROWS = 2 * SIDE, KEYS = 512, CHANNELS = 256 }; /* queries and keys of a block; the most channels */
+enum { ROWS = 2 * SIDE, KEYS = 256, CHANNELS = 256 }; /* queries and keys of a block; the most channels */
+enum { LINE = KEYS + STEP }; /* of shares in memory: by a power of two all would share a few places of the cache */
+static const float FAR = 32;
 
 typedef struct { int64_t batch, head, row; } Strides;
 typedef struct { const bf16 *data; Strides by; } Map;
@@ -19,13 +23,13 @@ typedef struct {
     int64_t steps, columns;          /* tiles of 32 channels in a query, of 16 in a result */
     float scale;                     /* of scores that are powers of two */
 } Sizes;
-typedef struct { /* one thread's; `most` and `total` of the scores seen so far */
+typedef struct { /* one thread's */
     bf16 *keys, *values;
     ALIGNED bf16 query[ROWS * CHANNELS];
-    ALIGNED bf16 shares[ROWS * KEYS];
-    ALIGNED float scores[ROWS * KEYS];
-    ALIGNED float sums[ROWS * CHANNELS];
-    float most[ROWS], total[ROWS];
+    ALIGNED bf16 shares[ROWS * LINE];
+    ALIGNED float scores[2][ROWS * STEP]; /* of 32 keys and of the next, as tiles of 16 by 16 */
+    ALIGNED float sums[ROWS * (CHANNELS + SIDE)]; /* of values by their shares, and behind them of the shares */
+    float most[ROWS];                             /* what scores are relative to */
 } Desk;
 
 /* Tiles of 16 keys by 32 channels, pairs of channels down and keys across. */
@@ -40,17 +44,19 @@ static void pack_keys(const bf16 *from, int64_t row, const Sizes *sizes, bf16 *t
         }
 }
 
-/* Tiles of 32 keys by 16 channels, pairs of keys down and channels across. */
+/* Tiles of 32 keys by 16 channels, pairs of keys down and channels across. Behind the channels comes a one: so shares are
+   summed as they were rounded, and the sum is the one by which they are right. */
 static void pack_values(const bf16 *from, int64_t row, const Sizes *sizes, bf16 *to) {
     for (int64_t key = 0; key < sizes->all_keys; key += 2)
         for (int64_t column = 0; column < sizes->columns; column++) {
             bf16 *line = to + (key / STEP * sizes->columns + column) * TILE + key % STEP * SIDE;
             int64_t left = sizes->channels - column * SIDE;
             __mmask16 there = left >= SIDE ? 0xffff : (1u << left) - 1;
+            const __m256i ones = _mm256_maskz_set1_epi16(left < SIDE ? 1u << left : 0, 0x3f80);
             __m512i both[2];
             for (int one = 0; one < 2; one++)
-                both[one] = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(
-                    key + one < sizes->keys ? there : 0, from + (key + one) * row + column * SIDE));
+                both[one] = _mm512_cvtepu16_epi32(_mm256_mask_loadu_epi16(
+                    ones, key + one < sizes->keys ? there : 0, from + (key + one) * row + column * SIDE));
             _mm512_storeu_si512(line, _mm512_or_si512(both[0], _mm512_slli_epi32(both[1], 16)));
         }
 }
@@ -63,70 +69,71 @@ static void take_queries(const bf16 *from, int64_t row, int64_t count, const Siz
             _mm512_store_si512(desk->query + query * sizes->all_channels + step * STEP,
                                _mm512_maskz_loadu_epi16(there, from + query * row + step * STEP));
         }
-    for (int64_t query = 0; query < ROWS; query++) desk->most[query] = -__builtin_inff(), desk->total[query] = 0;
     memset(desk->sums, 0, sizeof(float) * ROWS * SIDE * sizes->columns);
 }
 
-/* Keys that only fill up the last tile have no share. */
-static void hide(Desk *desk, int64_t from, int64_t width) {
-    for (int64_t key = from / SIDE * SIDE; key < width; key += SIDE) {
-        const __mmask16 hidden = key < from ? 0xffff << (from - key) : 0xffff;
-        for (int64_t query = 0; query < ROWS; query++)
-            _mm512_mask_store_ps(desk->scores + query * KEYS + key, hidden, _mm512_set1_ps(-__builtin_inff()));
-    }
+static inline float *score_of(float *scores, int64_t query) {
+    return scores + query / SIDE * 2 * SIDE * SIDE + query % SIDE * SIDE;
 }
 
-/* The scores of `width` keys from `first` on. */
-static void score(Desk *desk, const Sizes *sizes, int64_t first, int64_t width) {
-    const int64_t row = 2 * sizes->all_channels;
-    written();
-    for (int64_t key = 0; key < width; key += STEP) {
-        const bf16 *near = desk->keys + (first + key) / SIDE * sizes->steps * TILE, *far = near + sizes->steps * TILE;
-        _tile_zero(0); _tile_zero(1); _tile_zero(2); _tile_zero(3);
-        for (int64_t step = 0; step < sizes->steps; step++) {
-            _tile_loadd(4, desk->query + step * STEP, row);
-            _tile_loadd(5, desk->query + SIDE * sizes->all_channels + step * STEP, row);
-            _tile_loadd(6, near + step * TILE, 4 * SIDE);
-            _tile_loadd(7, far + step * TILE, 4 * SIDE);
-            _tile_dpbf16ps(0, 4, 6); _tile_dpbf16ps(1, 4, 7); _tile_dpbf16ps(2, 5, 6); _tile_dpbf16ps(3, 5, 7);
-        }
-        float *to = desk->scores + key;
-        _tile_stored(0, to, 4 * KEYS); _tile_stored(1, to + SIDE, 4 * KEYS);
-        _tile_stored(2, to + SIDE * KEYS, 4 * KEYS); _tile_stored(3, to + SIDE * KEYS + SIDE, 4 * KEYS);
-    }
-    if (first + width > sizes->keys) hide(desk, sizes->keys - first, width);
-}
-
-/* From scores to shares that are not yet divided by their sum; what was summed before is scaled alike. */
-static void share(Desk *desk, const Sizes *sizes, int64_t width) {
-    const __m512 scale = _mm512_set1_ps(sizes->scale);
+/* Keys that only fill up the last tiles have no share. */
+static void hide(float *scores, int64_t there) {
+    const __mmask16 near = there < SIDE ? 0xffff << there : 0, far = there < SIDE ? 0xffff : 0xffff << (there - SIDE);
+    const __m512 none = _mm512_set1_ps(-__builtin_inff());
     for (int64_t query = 0; query < ROWS; query++) {
-        const float *scores = desk->scores + query * KEYS;
-        __m512 some = _mm512_loadu_ps(scores), others = _mm512_loadu_ps(scores + SIDE);
-        for (int64_t key = STEP; key < width; key += STEP) {
-            some = _mm512_max_ps(some, _mm512_load_ps(scores + key));
-            others = _mm512_max_ps(others, _mm512_load_ps(scores + key + SIDE));
+        _mm512_mask_store_ps(score_of(scores, query), near, none);
+        _mm512_mask_store_ps(score_of(scores, query) + SIDE * SIDE, far, none);
+    }
+}
+
+/* The scores of 32 keys. */
+static void score(const Desk *desk, const Sizes *sizes, int64_t key, float *to) {
+    const int64_t row = 2 * sizes->all_channels;
+    const bf16 *near = desk->keys + key / SIDE * sizes->steps * TILE, *far = near + sizes->steps * TILE;
+    written();
+    _tile_zero(0); _tile_zero(1); _tile_zero(2); _tile_zero(3);
+    for (int64_t step = 0; step < sizes->steps; step++) {
+        _tile_loadd(4, desk->query + step * STEP, row);
+        _tile_loadd(5, desk->query + SIDE * sizes->all_channels + step * STEP, row);
+        _tile_loadd(6, near + step * TILE, 4 * SIDE);
+        _tile_loadd(7, far + step * TILE, 4 * SIDE);
+        _tile_dpbf16ps(0, 4, 6); _tile_dpbf16ps(1, 4, 7); _tile_dpbf16ps(2, 5, 6); _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_stored(0, to, 4 * SIDE); _tile_stored(1, to + SIDE * SIDE, 4 * SIDE);
+    _tile_stored(2, to + 2 * SIDE * SIDE, 4 * SIDE); _tile_stored(3, to + 3 * SIDE * SIDE, 4 * SIDE);
+    written();
+    if (key + STEP > sizes->keys) hide(to, sizes->keys - key);
+}
+
+/* Relative to a score that is larger by `over`: what was summed of a query before, and its `count` shares. */
+static void lower(Desk *desk, const Sizes *sizes, int64_t query, float over, int64_t count) {
+    const __m512 factor = _mm512_set1_ps(__builtin_exp2f(-over));
+    float *sums = desk->sums + query * SIDE * sizes->columns;
+    bf16 *shares = desk->shares + query * LINE;
+    desk->most[query] += over;
+    for (int64_t column = 0; column < sizes->columns; column++, sums += SIDE)
+        _mm512_store_ps(sums, _mm512_mul_ps(_mm512_load_ps(sums), factor));
+    for (int64_t key = 0; key < count; key += SIDE)
+        _mm256_store_si256((__m256i *)(shares + key), (__m256i)_mm512_cvtneps_pbh(_mm512_mul_ps(wide(shares + key), factor)));
+}
+
+/* From the scores of 32 keys to their shares, those from `key` on of a block. */
+static void share(Desk *desk, const Sizes *sizes, float *scores, int64_t key, int first) {
+    const __m512 scale = _mm512_set1_ps(sizes->scale), far = _mm512_set1_ps(FAR);
+    for (int64_t query = 0; query < ROWS; query++) {
+        const float *at = score_of(scores, query);
+        const __m512 near_scores = _mm512_load_ps(at), far_scores = _mm512_load_ps(at + SIDE * SIDE);
+        if (first) desk->most[query] = _mm512_reduce_max_ps(_mm512_max_ps(near_scores, far_scores)) * sizes->scale;
+        __m512 least = _mm512_set1_ps(-desk->most[query]);
+        __m512 one = _mm512_fmadd_ps(near_scores, scale, least), two = _mm512_fmadd_ps(far_scores, scale, least);
+        const __m512 larger = _mm512_max_ps(one, two);
+        if (__builtin_expect(_mm512_cmp_ps_mask(larger, far, _CMP_GT_OQ), 0)) {
+            lower(desk, sizes, query, _mm512_reduce_max_ps(larger), key);
+            least = _mm512_set1_ps(-desk->most[query]);
+            one = _mm512_fmadd_ps(near_scores, scale, least), two = _mm512_fmadd_ps(far_scores, scale, least);
         }
-        float before = desk->most[query], most = _mm512_reduce_max_ps(_mm512_max_ps(some, others)) * sizes->scale;
-        most = most > before ? most : before;
-        const __m512 least = _mm512_set1_ps(-most);
-        __m512 total = _mm512_setzero_ps(), rest = _mm512_setzero_ps();
-        for (int64_t key = 0; key < width; key += STEP) {
-            __m512 one = power_of_two(_mm512_fmadd_ps(_mm512_load_ps(scores + key), scale, least));
-            __m512 two = power_of_two(_mm512_fmadd_ps(_mm512_load_ps(scores + key + SIDE), scale, least));
-            total = _mm512_add_ps(total, one), rest = _mm512_add_ps(rest, two);
-            _mm512_store_si512(desk->shares + query * KEYS + key, (__m512i)_mm512_cvtne2ps_pbh(two, one));
-        }
-        float now = _mm512_reduce_add_ps(_mm512_add_ps(total, rest));
-        if (most == before) {
-            desk->total[query] += now;
-            continue;
-        }
-        float factor = __builtin_exp2f(before - most), *sums = desk->sums + query * SIDE * sizes->columns;
-        desk->total[query] = desk->total[query] * factor + now;
-        desk->most[query] = most;
-        for (int64_t column = 0; column < sizes->columns; column++, sums += SIDE)
-            _mm512_store_ps(sums, _mm512_mul_ps(_mm512_load_ps(sums), _mm512_set1_ps(factor)));
+        _mm512_store_si512(desk->shares + query * LINE + key,
+                           (__m512i)_mm512_cvtne2ps_pbh(power_of_two(two), power_of_two(one)));
     }
 }
 
@@ -141,8 +148,8 @@ static void add_values(Desk *desk, const Sizes *sizes, int64_t first, int64_t wi
         if (two) { _tile_loadd(1, upper + SIDE, row); _tile_loadd(3, lower + SIDE, row); }
         for (int64_t key = 0; key < width; key += STEP) {
             const bf16 *tile = desk->values + ((first + key) / STEP * sizes->columns + column) * TILE;
-            _tile_loadd(4, desk->shares + key, 2 * KEYS);
-            _tile_loadd(5, desk->shares + SIDE * KEYS + key, 2 * KEYS);
+            _tile_loadd(4, desk->shares + key, 2 * LINE);
+            _tile_loadd(5, desk->shares + SIDE * LINE + key, 2 * LINE);
             _tile_loadd(6, tile, 4 * SIDE);
             _tile_dpbf16ps(0, 4, 6); _tile_dpbf16ps(2, 5, 6);
             if (!two) continue;
@@ -155,14 +162,16 @@ static void add_values(Desk *desk, const Sizes *sizes, int64_t first, int64_t wi
 }
 
 static void give(const Desk *desk, const Sizes *sizes, int64_t count, bf16 *to, int64_t row) {
-    for (int64_t query = 0; query < count; query++)
+    for (int64_t query = 0; query < count; query++) {
+        const float total = desk->sums[query * SIDE * sizes->columns + sizes->channels];
         for (int64_t column = 0; column < sizes->columns; column++) {
             int64_t left = sizes->channels - column * SIDE;
             __mmask16 there = left >= SIDE ? 0xffff : (1u << left) - 1;
             __m512 sums = _mm512_load_ps(desk->sums + (query * sizes->columns + column) * SIDE);
-            __m512 mean = _mm512_div_ps(sums, _mm512_set1_ps(desk->total[query]));
+            __m512 mean = _mm512_div_ps(sums, _mm512_set1_ps(total));
             _mm256_mask_storeu_epi16(to + query * row + column * SIDE, there, (__m256i)_mm512_cvtneps_pbh(mean));
         }
+    }
 }
 
 static void attend_block(Desk *desk, const Sizes *sizes, const bf16 *queries, int64_t row, int64_t count, bf16 *to,
@@ -170,8 +179,11 @@ static void attend_block(Desk *desk, const Sizes *sizes, const bf16 *queries, in
     take_queries(queries, row, count, sizes, desk);
     for (int64_t first = 0; first < sizes->all_keys; first += KEYS) {
         int64_t width = sizes->all_keys - first < KEYS ? sizes->all_keys - first : KEYS;
-        score(desk, sizes, first, width);
-        share(desk, sizes, width);
+        score(desk, sizes, first, desk->scores[0]);
+        for (int64_t key = 0; key < width; key += STEP) { /* the next are multiplied while these are raised */
+            if (key + STEP < width) score(desk, sizes, first + key + STEP, desk->scores[(key / STEP + 1) % 2]);
+            share(desk, sizes, desk->scores[key / STEP % 2], key, first + key == 0);
+        }
         add_values(desk, sizes, first, width);
     }
     give(desk, sizes, count, to, to_row);
@@ -181,7 +193,7 @@ static void attend_block(Desk *desk, const Sizes *sizes, const bf16 *queries, in
 int attend(Map query, Map key, Map value, bf16 *to, Strides to_by, int64_t batch, int64_t heads, int64_t queries,
            int64_t keys, int64_t channels, float scale, int threads) {
     Sizes sizes = {queries, keys, channels, up(keys, STEP), up(channels, STEP), up(channels, STEP) / STEP,
-                   up(channels, SIDE) / SIDE, scale * 1.44269504f};
+                   up(channels + 1, SIDE) / SIDE, scale * 1.44269504f};
     const int64_t blocks = up(queries, ROWS) / ROWS, pairs = batch * heads, parts = (2 * threads + pairs - 1) / pairs;
     const int64_t each = (blocks + parts - 1) / parts;
     int failed = 0;

@@ -1,10 +1,8 @@
-"""What glibc does with memory that was freed, and in what pages torch asks for it. Where there is no glibc, nothing is
-done."""
+"""What glibc does with memory that was freed. Where there is no glibc, nothing is done."""
 
 from __future__ import annotations
 
 import ctypes
-import os
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX, M_ARENA_MAX = -1, -2, -4, -8  # malloc.h
 
@@ -12,11 +10,9 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX, M_ARENA_MAX = -1, -2, -4, -8  # malloc.
 def keep_memory() -> bool:
     """Keep it instead of returning it, as large buffers are used again at the next step; whether that could be done.
 
-    By default each is mapped anew, and the kernel zeroes it page by page. Large tensors ask for huge pages, too: a step
-    of Stable Diffusion reads two gigabytes. A setting of the whole process, to be made before the first large tensor:
-    for programs, not for libraries.
+    By default each is mapped anew, and the kernel zeroes it page by page. A setting of the whole process, to be made
+    before the first large tensor: for programs, not for libraries.
     """
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch's own, read at its first tensor
     if (mallopt := _of_glibc("mallopt")) is None:
         return False
     settings = ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1), (M_TOP_PAD, 64 << 20), (M_ARENA_MAX, 1))

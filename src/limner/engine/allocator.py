@@ -1,8 +1,13 @@
-"""What glibc does with memory that was freed. Where there is no glibc, nothing is done."""
+"""Where memory comes from: what glibc does with what was freed, if there is a glibc, and what does not come from it."""
 
 from __future__ import annotations
 
 import ctypes
+import math
+import mmap
+
+import torch
+from torch import Tensor
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX, M_ARENA_MAX = -1, -2, -4, -8  # malloc.h
 
@@ -24,6 +29,15 @@ def trim() -> None:
     """Return once what was freed so far."""
     if (malloc_trim := _of_glibc("malloc_trim")) is not None:
         malloc_trim(0)
+
+
+def apart(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """An empty tensor for what is kept for long: outside of glibc's memory, which it would leave full of holes to be
+    searched for each new map, and in huge pages where the system gives them. It is returned as soon as it is freed."""
+    memory = mmap.mmap(-1, max(math.prod(shape) * dtype.itemsize, 1))
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return torch.frombuffer(memory, dtype=dtype, count=math.prod(shape)).view(shape)
 
 
 def _of_glibc(name: str) -> ctypes._FuncPointer | None:

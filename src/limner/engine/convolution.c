@@ -15,8 +15,9 @@
 #include "amx.h"
 
 enum { POINTS = 16, INPUTS = 4, RESULTS = 2, TAPS = 3 }; /* of a spot; inputs, results and weights a side */
-enum { BANDS = 8, SPOTS = BANDS * SIDE, OUTS = 320 }; /* of a block; the most results at once */
-enum { AHEAD = 2 }; /* tiles of weights that are fetched before they are used */
+enum { SPOTS = 8 * SIDE, FEW_SPOTS = 4 * SIDE, OUTS = 320 }; /* of a block; of one with few results; the most results */
+enum { FEW_OUTS = 128 };                                     /* few weights: reading them more often costs little */
+enum { AHEAD = 8, MANY = 640 * 640 }; /* tiles of weights that are fetched before they are used, of layers with more */
 
 typedef struct {
     int64_t batch, height, width, channels; /* of the map that is read */
@@ -28,6 +29,7 @@ typedef struct { /* one thread's */
     bf16 *seen;  /* of each point, band and 32 channels a tile of spots by channels */
     float *sums; /* of each point, spot and result */
     bf16 *zeros; /* of a place outside */
+    int64_t spots;
 } Desk;
 typedef struct { int64_t image, row, column; } Spot; /* with the place of its first result */
 
@@ -86,26 +88,26 @@ static void see(const bf16 *x, const Sizes *sizes, Spot spot, Desk *desk, int64_
         see_square(half, odd);
         for (int point = 0; point < POINTS; point++) {
             const __m512i seen = (__m512i)_mm512_cvtne2ps_pbh(odd[point], even[point]);
-            _mm512_store_si512(to + point * SPOTS * sizes->channels, seen);
+            _mm512_store_si512(to + point * desk->spots * sizes->channels, seen);
         }
     }
 }
 
 static inline void fetch(const bf16 *tile) {
-    for (int row = 0; row < SIDE; row++) _mm_prefetch((const char *)(tile + row * STEP), _MM_HINT_T0);
+    for (int row = 0; row < SIDE; row++) _mm_prefetch((const char *)(tile + row * STEP), _MM_HINT_T1);
 }
 
 /* What a block is seen as from one point, times the weights of `outs` results there. */
-static void multiply(const bf16 *seen, const bf16 *weights, int64_t channels, int64_t outs, float *sums) {
+static void multiply(const bf16 *seen, const bf16 *weights, int64_t channels, int64_t outs, int64_t spots, int fetched,
+                     float *sums) {
     const int64_t steps = channels / STEP, row = outs * (int64_t)sizeof(float);
-    for (int64_t band = 0; band < BANDS; band += 2) {
+    for (int64_t band = 0; band < spots / SIDE; band += 2) {
         const bf16 *upper = seen + band * steps * TILE, *lower = upper + steps * TILE;
         for (int64_t out = 0; out < outs; out += 2 * SIDE) {
             const bf16 *near = weights + out * channels, *far = near + steps * TILE;
             _tile_zero(0); _tile_zero(1); _tile_zero(2); _tile_zero(3);
             for (int64_t step = 0; step < steps; step++) {
-                fetch(near + (step + AHEAD) * TILE);
-                fetch(far + (step + AHEAD) * TILE);
+                if (fetched) fetch(near + (step + AHEAD) * TILE), fetch(far + (step + AHEAD) * TILE);
                 _tile_loadd(4, upper + step * TILE, 2 * STEP);
                 _tile_loadd(5, lower + step * TILE, 2 * STEP);
                 _tile_loadd(6, near + step * TILE, 2 * STEP);
@@ -149,7 +151,7 @@ static void give(const Desk *desk, const Sizes *sizes, Spot spot, int64_t at, in
         for (int half = 0; half < 2; half++) {
             const int64_t some = out + half * SIDE;
             const __m512 more = _mm512_loadu_ps(bias + first + some);
-            give_square(desk->sums + at * outs + some, SPOTS * outs, sizes, more, made[half]);
+            give_square(desk->sums + at * outs + some, desk->spots * outs, sizes, more, made[half]);
         }
         for (int place = 0; place < RESULTS * RESULTS; place++) {
             const int64_t row = spot.row + place / RESULTS, column = spot.column + place % RESULTS;
@@ -165,19 +167,19 @@ static void give(const Desk *desk, const Sizes *sizes, Spot spot, int64_t at, in
 
 static void convolve_block(const bf16 *x, const bf16 *weights, const float *bias, const bf16 *plus, bf16 *to,
                            const Sizes *sizes, Desk *desk, int64_t begin, int64_t from, int64_t until) {
-    for (int64_t at = 0; at < SPOTS; at++) see(x, sizes, spot_at(begin + at, sizes), desk, at);
+    for (int64_t at = 0; at < desk->spots; at++) see(x, sizes, spot_at(begin + at, sizes), desk, at);
     for (int64_t first = from; first < until; first += OUTS) {
         const int64_t outs = until - first < OUTS ? until - first : OUTS;
         written();
         const bf16 *weights_there = weights + first * sizes->channels;
         for (int point = 0; point < POINTS; point++) {
             if (blind(sizes->doubled, point)) continue;
-            multiply(desk->seen + point * SPOTS * sizes->channels, weights_there, sizes->channels, outs,
-                     desk->sums + point * SPOTS * outs);
+            multiply(desk->seen + point * desk->spots * sizes->channels, weights_there, sizes->channels, outs, desk->spots,
+                     sizes->channels * sizes->outs > MANY, desk->sums + point * desk->spots * outs);
             weights_there += sizes->outs * sizes->channels;
         }
         written();
-        for (int64_t at = 0; at < SPOTS; at++)
+        for (int64_t at = 0; at < desk->spots; at++)
             give(desk, sizes, spot_at(begin + at, sizes), at, first, outs, bias, plus, to);
     }
 }
@@ -187,14 +189,15 @@ static void convolve_block(const bf16 *x, const bf16 *weights, const float *bias
 int convolve(const bf16 *x, const bf16 *weights, const float *bias, const bf16 *plus, bf16 *to, Sizes sizes,
              int threads) {
     const int64_t spots = sizes.batch * (up(sizes.rows, RESULTS) / RESULTS) * (up(sizes.columns, RESULTS) / RESULTS);
-    const int64_t blocks = up(spots, SPOTS) / SPOTS, parts = (threads + blocks - 1) / blocks;
+    const int64_t each_spots = sizes.outs <= FEW_OUTS ? FEW_SPOTS : SPOTS;
+    const int64_t blocks = up(spots, each_spots) / each_spots, parts = (threads + blocks - 1) / blocks;
     const int64_t each = up((sizes.outs + parts - 1) / parts, STEP);
     int failed = 0;
 #pragma omp parallel num_threads(threads) reduction(| : failed)
     {
         const int64_t row = up(sizes.channels, STEP) * (int64_t)sizeof(bf16);
         Desk desk = {aligned_alloc(64, POINTS * SPOTS * row), aligned_alloc(64, POINTS * SPOTS * OUTS * sizeof(float)),
-                     aligned_alloc(64, row)};
+                     aligned_alloc(64, row), each_spots};
         failed = !desk.seen || !desk.sums || !desk.zeros;
         if (!failed) {
             memset(desk.zeros, 0, row);
@@ -204,7 +207,7 @@ int convolve(const bf16 *x, const bf16 *weights, const float *bias, const bf16 *
         for (int64_t item = 0; item < blocks * parts; item++) {
             const int64_t from = item % parts * each, until = from + each < sizes.outs ? from + each : sizes.outs;
             if (failed || from >= until) continue;
-            convolve_block(x, weights, bias, plus, to, &sizes, &desk, item / parts * SPOTS, from, until);
+            convolve_block(x, weights, bias, plus, to, &sizes, &desk, item / parts * each_spots, from, until);
         }
         if (!failed) _tile_release();
         free(desk.seen), free(desk.sums), free(desk.zeros);

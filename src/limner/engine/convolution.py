@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from limner.codecs import strips
 from limner.engine import kernels
+from limner.engine.allocator import apart
 from limner.store.pages import forget
 
 STEP = 32  # what channels and results must divide by
@@ -129,7 +130,8 @@ def _wrap(library: ctypes.CDLL) -> Kernel:
     def order(weight: Tensor, doubled: bool) -> Tensor:
         weight = weight.contiguous()
         outs, channels = weight.shape[:2]
-        out = weight.new_empty(DOUBLED_POINTS if doubled else POINTS, outs // 16, channels // STEP, 16, 16, 2)
+        points = DOUBLED_POINTS if doubled else POINTS
+        out = apart((points, outs // 16, channels // STEP, 16, 16, 2), weight.dtype)
         library.order(weight.data_ptr(), out.data_ptr(), outs, channels, doubled, torch.get_num_threads())
         return out
 

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from limner.engine import kernels
+from limner.engine.allocator import apart
 
 STEP = 32  # what channels and results must divide by
 AGREES = 1e-2  # relative error against torch in float32, where rounding once makes 2e-3
@@ -79,7 +80,7 @@ def _wrap(library: ctypes.CDLL) -> Kernel:
     def order(weight: Tensor, gated: bool) -> Tensor:
         weight = weight.contiguous()
         outs, channels = weight.shape
-        out = weight.new_empty(outs // 16, channels // STEP, 16, 16, 2)
+        out = apart((outs // 16, channels // STEP, 16, 16, 2), weight.dtype)
         library.order(weight.data_ptr(), out.data_ptr(), _Layer(channels, outs, gated), torch.get_num_threads())
         return out
 

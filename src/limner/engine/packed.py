@@ -11,6 +11,7 @@ B batch, C channels, O of the result, h and w the grid, N its places, W width, H
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -112,65 +113,57 @@ class Layer(nn.Module):
 class Linear(Layer):
     """x W^T + bias, and then the sum with another map of the result's shape."""
 
+    gated = False
+
     def __init__(self, *weights: Tensor, bias: Tensor | None = None) -> None:
         """Of several `weights` (O, C) the results follow one another."""
         super().__init__(Source(*weights), bias)
         self.outs = sum(len(weight) for weight in weights)
 
     def forward(self, x: Tensor, plus: Tensor | None = None) -> Tensor:
-        if self.source.lasting and _places(x) < FEW:
-            out = self._product(x, self.source.read(), plus)
+        few = self.source.lasting and _places(x) < FEW
+        weight = self.source.read() if few else self.prepared(x)
+        if self._suits_kernel(x):
+            out = linear.apply(x, weight, self.wide, plus=plus, gated=self.gated)
+        else:
+            out = self._by_onednn(x, weight, plus)
+        if few:
             self.source.let_go()
-            return out
-        return self._product(x, self.prepared(x), plus)
-
-    def _product(self, x: Tensor, weight: Tensor, plus: Tensor | None) -> Tensor:
-        if self._by_kernel(x):
-            return linear.apply(x, weight, self.wide, plus=plus)
-        return product(x, weight, self.bias, plus)
-
-    def prepare(self, x: Tensor) -> Tensor:
-        weight = self.source.read().contiguous()
-        return linear.order(weight) if self._by_kernel(x) else pack_weight(weight, x)
-
-    def _by_kernel(self, x: Tensor) -> bool:
-        return self.kernels and linear.suits(x, self.outs)
-
-
-class Gated(Layer):
-    """Half of x W^T + bias times the GELU of the other half (GEGLU)."""
-
-    def __init__(self, layer: nn.Linear) -> None:
-        super().__init__(Source(layer.weight), layer.bias)
-        self.outs = layer.out_features
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.source.lasting and _places(x) < FEW:
-            weight = self.source.read()
-            out = self._product(x, weight if self._by_kernel(x) else weight.chunk(2))
-            self.source.let_go()
-            return out
-        return self._product(x, self.prepared(x))
-
-    def _product(self, x: Tensor, ready: Any) -> Tensor:
-        if self._by_kernel(x):
-            return linear.apply(x, ready, self.wide, gated=True)
-        (values, gates), (bias, gates_bias) = ready, self.bias.chunk(2)
-        gate = torch.ops.mkldnn._linear_pointwise.default(x, gates, gates_bias, "gelu", [], "none")
-        out: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, gate, values, bias, "mul")
         return out
 
     def prepare(self, x: Tensor) -> Any:
         weight = self.source.read().contiguous()
-        if self._by_kernel(x):
-            return linear.order(weight, gated=True)
-        return [pack_weight(half, x) for half in weight.chunk(2)]
+        return linear.order(weight, gated=self.gated) if self._suits_kernel(x) else self._for_onednn(x, weight)
 
-    def _by_kernel(self, x: Tensor) -> bool:
-        return self.kernels and linear.suits(x, self.outs // 2)
+    def _suits_kernel(self, x: Tensor) -> bool:
+        return self.kernels and linear.suits(x, self.outs)
+
+    def _for_onednn(self, x: Tensor, weight: Tensor) -> Any:
+        return _pack(weight, x)
+
+    def _by_onednn(self, x: Tensor, weight: Any, plus: Tensor | None) -> Tensor:
+        return _product(x, weight, self.bias, plus)
 
 
-def product(x: Tensor, weight: Tensor, bias: Tensor | None, plus: Tensor | None = None) -> Tensor:
+class Gated(Linear):
+    """Half of x W^T + bias times the GELU of the other half (GEGLU)."""
+
+    gated = True
+
+    def _for_onednn(self, x: Tensor, weight: Tensor) -> Any:
+        return [_pack(half, x) for half in weight.chunk(2)]
+
+    def _by_onednn(self, x: Tensor, weight: Any, plus: Tensor | None) -> Tensor:
+        assert self.bias is not None
+        assert plus is None
+        values, gates = weight.chunk(2) if isinstance(weight, Tensor) else weight
+        bias, gates_bias = self.bias.chunk(2)
+        gate = torch.ops.mkldnn._linear_pointwise.default(x, gates, gates_bias, "gelu", [], "none")
+        out: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, gate, values, bias, "mul")
+        return out
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None, plus: Tensor | None = None) -> Tensor:
     if plus is None:
         out: Tensor = torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, "none", [], "")
     else:
@@ -178,7 +171,7 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None, plus: Tensor | None 
     return out
 
 
-def pack_weight(weight: Tensor, x: Tensor) -> Tensor:
+def _pack(weight: Tensor, x: Tensor) -> Tensor:
     packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, _places(x))
     return packed
 
@@ -192,7 +185,7 @@ class Convolution(Layer):
 
     def __init__(self, weight: Tensor, bias: Tensor | None, *, padding: int, stride: int = 1) -> None:
         super().__init__(Source(weight), bias)
-        self.outs, self.kernel = len(weight), weight.shape[2]
+        self.outs, self.side = len(weight), weight.shape[2]
         self.sizes = ([padding] * 2, [stride] * 2, [1, 1], 1)  # dilation and groups at the end
 
     @staticmethod
@@ -202,12 +195,15 @@ class Convolution(Layer):
 
     def forward(self, x: Tensor, plus: Tensor | None = None) -> Tensor:
         """`plus` is added to the result."""
-        if self.source.lasting and _is_small(x):
+        if self.source.lasting and self._is_small(x):
             out = self._unfolded(AS_READ, self.source.read().flatten(1), x, plus)
             self.source.let_go()
             return out
         run: Callable[[Tensor, Tensor | None], Tensor] = self.prepared(x)
         return run(x, plus)
+
+    def _is_small(self, x: Tensor) -> bool:
+        return len(x) * x.shape[2] * x.shape[3] < FEW * math.prod(self.sizes[1])
 
     def _unfolded(self, axes: str, weight: Tensor, x: Tensor, plus: Tensor | None) -> Tensor:
         """Of a weight (O, C k k), its axes as they are named, and what the windows see, (B N, C k k): laying
@@ -217,13 +213,13 @@ class Convolution(Layer):
         if self.kernels and linear.suits(seen, self.outs):
             made = linear.apply(seen, weight, self.wide, plus=other)
         else:
-            made = product(seen, weight, self.bias, other)
+            made = _product(seen, weight, self.bias, other)
         return rearrange(made, "(B h w) O -> B O h w", h=height, w=width)
 
     def _seen(self, x: Tensor, axes: str) -> tuple[Tensor, tuple[int, int]]:
-        ([edge, _], [step, _], *_), kernel = self.sizes, self.kernel
+        ([edge, _], [step, _], *_) = self.sizes
         padded = F.pad(x, (edge,) * 4) if edge else x
-        windows = padded.unfold(2, kernel, step).unfold(3, kernel, step)
+        windows = padded.unfold(2, self.side, step).unfold(3, self.side, step)
         return rearrange(windows, f"B C h w i j -> (B h w) ({axes})"), (windows.shape[2], windows.shape[3])
 
     def prepare(self, x: Tensor) -> Callable[[Tensor, Tensor | None], Tensor]:
@@ -232,7 +228,7 @@ class Convolution(Layer):
             return partial(self._winograd, winograd.order(weight))
         if self.kernels and self.sizes == PLAIN and convolution.pays(x, weight):
             return partial(convolution.convolve, convolution.order(weight), self.wide)
-        if self.kernels and (_is_small(x) or self.kernel == 1) and linear.suits(weight.flatten(1)[:1], self.outs):
+        if self.kernels and (self._is_small(x) or self.side == 1) and linear.suits(weight.flatten(1)[:1], self.outs):
             flat = rearrange(weight, f"O C i j -> O ({IN_RUNS})")
             return partial(self._unfolded, IN_RUNS, linear.order(flat))
         laid = weight.contiguous(memory_format=torch.channels_last)
@@ -272,10 +268,6 @@ class Doubling(Layer):
             return partial(convolution.convolve, ordered, self.wide, doubled=True)
         bias = None if self.bias is None else self.bias.repeat(4)
         return partial(_doubled_last, Convolution(strips.fold(weight), bias, padding=1))
-
-
-def _is_small(x: Tensor) -> bool:
-    return len(x) * x.shape[2] * x.shape[3] < FEW
 
 
 def _doubled_first(convolve: Convolution, x: Tensor) -> Tensor:
@@ -333,7 +325,7 @@ class TransformerBlock(nn.Module):
         self.attn1, self.attn2 = SelfAttention(block.attn1), CrossAttention(block.attn2)
         wide, _, narrow = block.ff.net
         assert isinstance(wide, unet.GEGLU)
-        self.gated = Gated(wide.proj)
+        self.gated = Gated(wide.proj.weight, bias=wide.proj.bias)
         self.narrow = _packed(narrow)
         self.part = PART if narrow.out_features <= NARROW else sys.maxsize
 

@@ -37,5 +37,7 @@ static inline __m512 wide(const bf16 *from) {
     return (__m512)_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16);
 }
 
+static inline void narrow(__m512 x, bf16 *to) { _mm256_storeu_si256((__m256i *)to, (__m256i)_mm512_cvtneps_pbh(x)); }
+
 /* Whether the system lets this process use the tiles. */
 int permitted(void) { return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0; }

@@ -2,7 +2,7 @@
 
    A block of queries meets 32 keys at a time, whose scores, in float32, stay in the first cache (Milakov and Gimelshein
    2018; Dao et al. 2022). Shares are powers of two, not yet divided by their sum, relative to the largest score among
-   the first keys: bfloat16 has room for larger ones, and only where one is larger by 2^FAR is all that was summed before
+   the first keys: bfloat16 has room for larger ones, and only where one exceeds 2^FAR is all that was summed before
    scaled down. torch's kernel spends most of its time in exponentials. Here one takes six instructions: it is rounded
    to eight bits anyhow.
 
@@ -44,8 +44,8 @@ static void pack_keys(const bf16 *from, int64_t row, const Sizes *sizes, bf16 *t
         }
 }
 
-/* Tiles of 32 keys by 16 channels, pairs of keys down and channels across. Behind the channels comes a one: so shares are
-   summed as they were rounded, and the sum is the one by which they are right. */
+/* Tiles of 32 keys by 16 channels, pairs of keys down and channels across. Behind the channels comes a one: so shares
+   are summed as they were rounded, which takes most of the rounding out of what is divided by the sum. */
 static void pack_values(const bf16 *from, int64_t row, const Sizes *sizes, bf16 *to) {
     for (int64_t key = 0; key < sizes->all_keys; key += 2)
         for (int64_t column = 0; column < sizes->columns; column++) {
@@ -114,7 +114,7 @@ static void lower(Desk *desk, const Sizes *sizes, int64_t query, float over, int
     for (int64_t column = 0; column < sizes->columns; column++, sums += SIDE)
         _mm512_store_ps(sums, _mm512_mul_ps(_mm512_load_ps(sums), factor));
     for (int64_t key = 0; key < count; key += SIDE)
-        _mm256_store_si256((__m256i *)(shares + key), (__m256i)_mm512_cvtneps_pbh(_mm512_mul_ps(wide(shares + key), factor)));
+        narrow(_mm512_mul_ps(wide(shares + key), factor), shares + key);
 }
 
 /* From the scores of 32 keys to their shares, those from `key` on of a block. */

@@ -174,8 +174,8 @@ static void convolve_block(const bf16 *x, const bf16 *weights, const float *bias
         const bf16 *weights_there = weights + first * sizes->channels;
         for (int point = 0; point < POINTS; point++) {
             if (blind(sizes->doubled, point)) continue;
-            multiply(desk->seen + point * desk->spots * sizes->channels, weights_there, sizes->channels, outs, desk->spots,
-                     sizes->channels * sizes->outs > MANY, desk->sums + point * desk->spots * outs);
+            multiply(desk->seen + point * desk->spots * sizes->channels, weights_there, sizes->channels, outs,
+                     desk->spots, sizes->channels * sizes->outs > MANY, desk->sums + point * desk->spots * outs);
             weights_there += sizes->outs * sizes->channels;
         }
         written();

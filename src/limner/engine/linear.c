@@ -1,5 +1,5 @@
-/* x W^T + bias in bfloat16 by a processor with AMX, and what is done with it while it is in registers: the sum with another
-   map, or the product of one half with the GELU of the other (Shazeer 2020, GEGLU).
+/* x W^T + bias in bfloat16 by a processor with AMX, and what is done with it while it is in registers: the sum with
+   another map, or the product of one half with the GELU of the other (Shazeer 2020, GEGLU).
 
    Programs that multiply matrices read them from a cache that virtual machines share, at a fraction of what the tiles'
    unit can take. Here a block of rows stays in the core's own cache while all weights go by, and of those the next 32
@@ -29,7 +29,7 @@ typedef struct {
     int fresh, last;      /* whether they are the first channels, and the last */
 } Block;
 typedef struct { /* one thread's */
-    float *sums; /* of channels before, four tiles of each 32 rows and 32 results */
+    float *sums;                          /* of channels before, four tiles of each 32 rows and 32 results */
     ALIGNED bf16 tail[PANEL * CHANNELS];  /* the last rows, filled up to 32 */
     ALIGNED bf16 panel[PANEL * CHANNELS]; /* weights of 32 results, if they have no order */
     ALIGNED float made[PANEL * PANEL];
@@ -112,8 +112,7 @@ static void give(const Work *work, const float *made, int64_t row, int64_t rows,
         __m512 one = _mm512_add_ps(_mm512_load_ps(tile), low);
         __m512 two = _mm512_add_ps(_mm512_load_ps(tile + SIDE * SIDE), high);
         if (work->layer.gated) {
-            const __m512i half = _mm512_castsi256_si512((__m256i)_mm512_cvtneps_pbh(_mm512_mul_ps(one, gelu(two))));
-            _mm256_storeu_si256((__m256i *)(work->to + ((row + line) * work->layer.outs + out) / 2), _mm512_castsi512_si256(half));
+            narrow(_mm512_mul_ps(one, gelu(two)), work->to + ((row + line) * work->layer.outs + out) / 2);
             continue;
         }
         const int64_t at = (row + line) * work->layer.outs + out;

@@ -14,8 +14,6 @@ static inline __m512 silu(__m512 x) {
     return _mm512_mul_ps(x, _mm512_rcp14_ps(_mm512_add_ps(power, _mm512_set1_ps(1.0f))));
 }
 
-static inline void narrow(__m512 x, bf16 *to) { _mm256_storeu_si256((__m256i *)to, (__m256i)_mm512_cvtneps_pbh(x)); }
-
 /* Add to the sums of each channel, and of their squares, those of some places. */
 static void add(const bf16 *x, int64_t places, int64_t channels, float *part, double *sums, double *squares) {
     float *square = part + channels;

@@ -1,4 +1,4 @@
-"""Where our own kernels can be had, and bfloat16 at all."""
+"""Where our own kernels can be had, and bfloat16 at all; how far they are from what is expected."""
 
 from __future__ import annotations
 
@@ -14,3 +14,8 @@ with_kernel = pytest.mark.skipif(not HERE, reason="needs a processor with AMX, a
 with_bf16 = pytest.mark.skipif(
     not can_draw("bf16", torch.device("cpu")), reason="needs a processor with instructions for bfloat16"
 )
+
+
+def error(found: torch.Tensor, expected: torch.Tensor) -> float:
+    """Relative, of what is expected in float64."""
+    return float((found.double() - expected).norm() / expected.norm())

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.engine.kernel import with_kernel
+from tests.engine.kernel import error, with_kernel
 from torch import Tensor
 
 from limner.engine import attention
@@ -33,10 +33,6 @@ def maps(batch: int, heads: int, queries: int, keys: int, channels: int) -> list
 
 def exact(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return F.scaled_dot_product_attention(query.double(), key.double(), value.double())
-
-
-def error(found: Tensor, expected: Tensor) -> float:
-    return float((found.double() - expected).norm() / expected.norm())
 
 
 @with_kernel

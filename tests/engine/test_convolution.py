@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.engine.kernel import with_kernel
+from tests.engine.kernel import error, with_kernel
 from torch import Tensor, nn
 
 from limner import engine
@@ -36,10 +36,6 @@ def drawn(batch: int, channels: int, height: int, width: int, outs: int) -> tupl
     weight = torch.randn(outs, channels, 3, 3) / (9 * channels) ** 0.5
     x = torch.randn(batch, channels, height, width).bfloat16()
     return x.contiguous(memory_format=torch.channels_last), weight.bfloat16(), torch.randn(outs)
-
-
-def error(found: Tensor, expected: Tensor) -> float:
-    return float((found.double() - expected).norm() / expected.norm())
 
 
 @pytest.mark.parametrize("ends", [(True, True), (True, False), (False, True), (False, False)])

@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.engine.kernel import with_kernel
+from tests.engine.kernel import error, with_kernel
 from torch import Tensor, nn
 
 from limner.engine import linear, packed
 
-pytestmark = with_kernel
+pytestmark = [with_kernel, pytest.mark.usefixtures("only_drawing")]
 WITHIN = 2.5e-3  # of bfloat16, rounded once
-
-
-@pytest.fixture(autouse=True)
-def without_gradients() -> Iterator[None]:
-    torch.manual_seed(0)
-    with torch.no_grad():
-        yield
 
 
 def drawn(rows: int, channels: int, outs: int) -> tuple[Tensor, Tensor, Tensor]:
     """Rows, a weight and a bias."""
     weight = torch.randn(outs, channels) / channels**0.5
     return torch.randn(rows, channels).bfloat16(), weight.bfloat16(), torch.randn(outs)
-
-
-def error(found: Tensor, expected: Tensor) -> float:
-    return float((found.double() - expected).norm() / expected.norm())
 
 
 SIZES = [

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.engine.kernel import with_kernel
-from torch import Tensor, nn
+from tests.engine.kernel import error, with_kernel
+from torch import nn
 
 from limner.engine import norm
 from limner.engine.norm import Norm
 
-pytestmark = with_kernel
+pytestmark = [with_kernel, pytest.mark.usefixtures("only_drawing")]
 WITHIN = 2.5e-3  # of bfloat16, rounded once
-
-
-@pytest.fixture(autouse=True)
-def without_gradients() -> Iterator[None]:
-    torch.manual_seed(0)
-    with torch.no_grad():
-        yield
 
 
 def layer(
@@ -37,10 +28,6 @@ def layer(
     exact = kind(*given, eps=1e-5).double()
     exact.load_state_dict(plain.state_dict())
     return made, exact
-
-
-def error(found: Tensor, expected: Tensor) -> float:
-    return float((found.double() - expected).norm() / expected.norm())
 
 
 @pytest.mark.parametrize("activated", [False, True])

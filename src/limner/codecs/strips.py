@@ -162,8 +162,9 @@ def _over(conv: nn.Conv2d, x: Tensor) -> Tensor:
     if conv.out_channels > channels or not x.is_contiguous(memory_format=torch.channels_last):
         grown: Tensor = conv(x)
         return grown
-    memory = rearrange(x, "1 C h w -> (h w C)")[: height * width * conv.out_channels]
-    out = rearrange(memory, "(h w O) -> 1 O h w", h=height, w=width)
+    # With a batch, whose stride is right then: oneDNN goes by it.
+    memory = rearrange(x, "1 C h w -> (h w C)")[None, : height * width * conv.out_channels]
+    out = rearrange(memory, "B (h w O) -> B O h w", h=height, w=width)
     for i, j in _rows(x):
         out[:, :, i:j] = conv(x[:, :, i:j])
     return out

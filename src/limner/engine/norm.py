@@ -104,7 +104,7 @@ def _wrap(library: ctypes.CDLL) -> Norms:
 
     def apply(x: Tensor, factors: Tensor, activated: bool) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last)
-        out = torch.empty(x.shape, dtype=x.dtype, memory_format=torch.channels_last)  # with strides that oneDNN likes
+        out = torch.empty(x.shape, dtype=x.dtype, memory_format=torch.channels_last)
         batch, channels, height, width = x.shape
         given = (one.data_ptr() for one in (x, factors, out))
         library.apply(*given, _Sizes(batch, height * width, channels), activated, torch.get_num_threads())

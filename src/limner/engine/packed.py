@@ -1,4 +1,4 @@
-"""The U-Net of nn/unet.py for drawing on a CPU: weights lie as oneDNN reads them, and passes over its maps are few.
+"""The U-Net of nn/unet.py for drawing on a CPU: weights lie as they are read, and passes over its maps are few.
 
 A layer's weights are laid out anew when it is first called, as the best layout depends on how much it has to do; the
 ones that they came from are given up. Where those lie in a file that is mapped, a layer that does little with many

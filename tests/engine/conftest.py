@@ -6,6 +6,26 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from tests.engine.kernel import MACHINES
+
+from limner.engine import attention, convolution, kernels, linear, norm
+
+KERNELS = {module.__name__.split(".")[-1]: module.kernel for module in (attention, convolution, linear, norm)}
+
+
+def forget() -> None:
+    for kernel in KERNELS.values():
+        kernel.cache_clear()
+
+
+@pytest.fixture(params=MACHINES or [None])
+def each_machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """With the kernels for each of those that this one is."""
+    if request.param:
+        monkeypatch.setattr(kernels, "MACHINES", {request.param: kernels.MACHINES[request.param]})
+    forget()
+    yield
+    forget()
 
 
 @pytest.fixture

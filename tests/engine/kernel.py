@@ -9,8 +9,9 @@ import torch
 
 from limner.engine import can_draw, kernels
 
-HERE = all(torch.cpu.get_capabilities().get(name) for name in kernels.NEEDED) and shutil.which("gcc") is not None
-with_kernel = pytest.mark.skipif(not HERE, reason="needs a processor with AMX, and gcc")
+HAS = torch.cpu.get_capabilities()
+MACHINES = [name for name, features in kernels.MACHINES.items() if all(map(HAS.get, features)) and shutil.which("gcc")]
+with_kernel = pytest.mark.skipif(not MACHINES, reason="needs a processor that multiplies bfloat16, and gcc")
 with_bf16 = pytest.mark.skipif(
     not can_draw("bf16", torch.device("cpu")), reason="needs a processor with instructions for bfloat16"
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +17,11 @@ from torch import Tensor, nn
 from limner import engine
 from limner.codecs import strips
 from limner.codecs.vae import VAE, VAEConfig
-from limner.engine import convolution, norm, packed
+from limner.engine import attention, convolution, norm, packed
 from limner.engine.convolution import Ends
 from limner.engine.quick import quicken
 
-pytestmark = with_kernel
+pytestmark = [with_kernel, pytest.mark.usefixtures("each_machine")]
 WITHIN = 4e-3  # of bfloat16, whose own rounding is 2e-3
 
 
@@ -53,6 +54,9 @@ def test_it_is_nearly_as_right_as_torchs_own(sizes: tuple[int, int, int, int, in
     assert found.dtype is torch.bfloat16
     assert error(found, expected) < WITHIN
     assert error(convolution.convolve(ordered, bias, x, plus, ends=ends), expected + plus.double()) < WITHIN
+    each = torch.randn(len(x), len(bias))
+    by_image = expected + (each - bias)[:, :, None, None]
+    assert error(convolution.convolve(ordered, each, x, ends=ends), by_image) < WITHIN
 
 
 @pytest.mark.parametrize("sizes", [(1, 32, 3, 3, 32), (2, 64, 17, 9, 96), (1, 96, 5, 40, 352)])
@@ -136,6 +140,19 @@ def test_a_packed_convolution_takes_it_only_when_it_may() -> None:
     assert not torch.equal(made[False][0](x, x), ours)
 
 
+@pytest.mark.parametrize("side", [8, 32])
+def test_a_shift_of_each_image_is_added_whoever_convolves(side: int) -> None:
+    x, weight, bias = drawn(2, 64, side, side, 64)
+    layer = nn.Conv2d(64, 64, 3, padding=1)
+    layer.weight, layer.bias = nn.Parameter(weight), nn.Parameter(bias.bfloat16())
+    shift = torch.randn(2, 64).bfloat16()
+    expected = F.conv2d(x.double(), weight.double(), bias.bfloat16().double(), padding=1)
+    for kernels in (False, True):
+        made = nn.Sequential(copy.deepcopy(layer))
+        packed.pack(made, kernels=kernels)
+        assert error(made[0](x, None, shift), expected + shift.double()[:, :, None, None]) < WITHIN
+
+
 @pytest.fixture
 def codec() -> VAE:
     torch.manual_seed(0)
@@ -159,6 +176,7 @@ def test_an_autoencoder_takes_it_alone_by_strips_and_together(
 
     monkeypatch.setattr(convolution, "kernel", lambda: replace(kernel, convolve=counted))
     engine.prepare(codec, torch.bfloat16)
+    assert codec.decoder.mid_block.attentions[0].attend is attention.attend
     found = codec.decode(latents.bfloat16())
     assert float((found.float() - expected).norm() / expected.norm()) < 5e-2
     assert True in called and False in called if batch == 1 else called

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.engine.conftest import KERNELS as KINDS
+from tests.engine.conftest import forget
 from tests.engine.kernel import with_kernel
 
-from limner.engine import attention, convolution, kernels, linear, norm
+from limner.engine import kernels
 
-KINDS = {module.__name__.split(".")[-1]: module.kernel for module in (attention, convolution, linear, norm)}
 kinds = pytest.mark.parametrize("name", KINDS)
 
 
@@ -28,9 +29,14 @@ def anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     forget()
 
 
-def forget() -> None:
-    for kind in KINDS.values():
-        kind.cache_clear()
+def change(folder: Path, file: str, right: str, wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a copy of the kernels, which is taken from now on."""
+    for source in [*kernels.HERE.glob("*.c"), *kernels.HERE.glob("*.h")]:
+        shutil.copy(source, folder)
+    text = (folder / file).read_text()
+    assert right in text
+    (folder / file).write_text(text.replace(right, wrong))
+    monkeypatch.setattr(kernels, "HERE", folder)
 
 
 @with_kernel
@@ -51,37 +57,41 @@ def test_it_is_made_once_and_kept(name: str, tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("file", "right", "wrong"),
     [
-        ("attention.c", "int attend(", "in attend("), ("amx.h", "_mm512_scalef_ps(power, x)", "power"),
+        ("attention.c", "int attend(", "in attend("), ("bfloat16.h", "_mm512_scalef_ps(power, x)", "power"),
         ("convolution.c", "int convolve(", "in convolve("),
         ("convolution.c", "add_ps(from[1], from[2])", "add_ps(from[1], from[1])"),
         ("norm.c", "int measure(", "in measure("), ("norm.c", "off, off, square", "off, off, off"),
         ("linear.c", "int linear(", "in linear("), ("linear.c", "number / 2 * SIDE", "number / 4 * SIDE"),
-        ("amx.h", "int permitted(", "int allowed("), ("amx.h", "TILE_DATA = 18", "TILE_DATA = 99"),
+        ("square_avx512.h", "each, far_pairs", "each, near_pairs"),
     ],
 )  # fmt: skip
 def test_one_that_is_not_compiled_or_computes_something_else_is_left(
     file: str, right: str, wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for source in [*kernels.HERE.glob("*.c"), *kernels.HERE.glob("*.h")]:
-        shutil.copy(source, tmp_path)
-    text = (tmp_path / file).read_text()
-    assert right in text
-    (tmp_path / file).write_text(text.replace(right, wrong))
-    monkeypatch.setattr(kernels, "HERE", tmp_path)
-    name = "attention" if file == "amx.h" else file.removesuffix(".c")
+    change(tmp_path, file, right, wrong, monkeypatch)
+    monkeypatch.setattr(kernels, "MACHINES", {"AVX-512": kernels.VECTORS})
+    name = "attention" if file.endswith(".h") else file.removesuffix(".c")
     with caplog.at_level(logging.INFO):
         assert KINDS[name]() is None
-    assert f"{name} is torch's" in caplog.text
+    assert f"{name} is not by AVX-512: " in caplog.text
+
+
+@with_kernel
+def test_where_the_system_does_not_permit_tiles_vectors_are_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    change(tmp_path, "square_amx.h", "TILE_DATA = 18", "TILE_DATA = 99", monkeypatch)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(kernels.MACHINES["AMX"], True))
+    with caplog.at_level(logging.INFO):
+        assert KINDS["attention"]() is not None
+    assert "attention is not by AMX: the system does not let this process use it" in caplog.text
 
 
 @with_kernel
 def test_what_is_kept_is_made_again_where_a_header_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for source in [*kernels.HERE.glob("*.c"), *kernels.HERE.glob("*.h")]:
-        shutil.copy(source, tmp_path)
-    monkeypatch.setattr(kernels, "HERE", tmp_path)
-    first = kernels._built(tmp_path / "attention.c")
-    (tmp_path / "amx.h").write_text((tmp_path / "amx.h").read_text() + "/* another */\n")
-    assert kernels._built(tmp_path / "attention.c") != first
+    first = kernels._built(kernels.HERE / "attention.c", kernels.VECTORS)
+    change(tmp_path, "bfloat16.h", "*/", "*/ /* another */", monkeypatch)
+    assert kernels._built(tmp_path / "attention.c", kernels.VECTORS) != first
 
 
 @kinds

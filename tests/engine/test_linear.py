@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from limner.engine import linear, packed
 
-pytestmark = [with_kernel, pytest.mark.usefixtures("only_drawing")]
+pytestmark = [with_kernel, pytest.mark.usefixtures("only_drawing", "each_machine")]
 WITHIN = 2.5e-3  # of bfloat16, rounded once
 
 

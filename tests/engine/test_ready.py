@@ -9,6 +9,7 @@ from torch import nn
 from limner import engine
 from limner.core import Family, InputError
 from limner.engine import compiled, packed, precision, ready
+from limner.engine.allocator import LEAST, Pool
 from limner.nn.unet import UNet, UNetConfig
 
 SMALL = UNetConfig(widths=(16, 32), blocks=1, depths=(1, 1), heads=(2, 2), context=12, groups=8)
@@ -60,12 +61,14 @@ def test_a_family_that_names_nothing_stays_as_it_is() -> None:
 
 @pytest.mark.parametrize(("features", "chosen"), [
     ({"amx_bf16": True, "avx512_bf16": True}, torch.bfloat16),
-    ({"amx_bf16": False, "avx512_bf16": True}, torch.float32),
+    ({"avx512_bf16": True, "cpu_name": "AMD EPYC"}, torch.bfloat16),
+    ({"avx512_bf16": True, "cpu_name": "Intel(R) Xeon(R) Processor"}, torch.float32),
+    ({"avx512_bf16": False, "cpu_name": "AMD EPYC"}, torch.float32),
     ({"bf16": True}, torch.bfloat16),
     ({}, torch.float32),
 ])  # fmt: skip
-def test_bf16_is_chosen_where_matrices_of_it_are_multiplied(
-    features: dict[str, bool], chosen: torch.dtype, monkeypatch: pytest.MonkeyPatch
+def test_bf16_is_chosen_where_it_is_multiplied_faster(
+    features: dict[str, bool | str], chosen: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features)
     assert precision.dtype_for("auto", CPU) is chosen
@@ -122,3 +125,12 @@ def test_compiling_without_a_compiler_is_refused_in_one_line(monkeypatch: pytest
         engine.prepared(Named(), compile="on")
     with pytest.raises(InputError, match='compile = "maybe" is not one of auto, on, off'):
         engine.prepared(Named(), compile="maybe")
+
+
+def test_at_rest_the_memory_of_maps_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = Pool()
+    monkeypatch.setattr(ready, "pool", pool)
+    pool.empty((LEAST,), torch.float32)
+    assert any(pool._left.values())
+    engine.rest(Named())
+    assert not any(pool._left.values())

@@ -75,6 +75,8 @@ class VAEConfig:
 class Attention(nn.Module):
     """x + what every place hears from all others, by one head as wide as the map."""
 
+    attend = staticmethod(attend)
+
     def __init__(self, channels: int, *, groups: int) -> None:
         super().__init__()
         self.group_norm = nn.GroupNorm(groups, channels, eps=EPS)
@@ -84,7 +86,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         height = x.shape[2]
         rows = rearrange(self.group_norm(x), "B C h w -> B 1 (h w) C")
-        heard = attend(self.to_q(rows), self.to_k(rows), self.to_v(rows))
+        heard = self.attend(self.to_q(rows), self.to_k(rows), self.to_v(rows))
         return x + rearrange(self.to_out[0](heard), "B 1 (h w) C -> B C h w", h=height)
 
 

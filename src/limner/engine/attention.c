@@ -1,4 +1,4 @@
-/* softmax(scale Q K^T) V in bfloat16, by a processor with AMX: N queries and M keys of D channels for each head.
+/* softmax(scale Q K^T) V in bfloat16: N queries and M keys of D channels for each head.
 
    A block of queries meets 32 keys at a time, whose scores, in float32, stay in the first cache (Milakov and Gimelshein
    2018; Dao et al. 2022). Shares are powers of two, not yet divided by their sum, relative to the largest score among
@@ -6,12 +6,13 @@
    scaled down. torch's kernel spends most of its time in exponentials. Here one takes six instructions: it is rounded
    to eight bits anyhow.
 
-   Lengths and strides are in elements. A head's keys and values are packed as the tiles want them, filled up with zeros
+   Lengths and strides are in elements. A head's keys and values are packed in tiles, filled up with zeros
    to whole ones. */
 
-#include "amx.h"
+#include "room.h"
+#include "square.h"
 
-enum { ROWS = 2 * SIDE, KEYS = 256, CHANNELS = 256 }; /* queries and keys of a block; the most channels */
+enum { ROWS = 2 * SIDE, KEYS = 256, CHANNELS = 512 }; /* queries and keys of a block; the most channels */
 enum { LINE = KEYS + STEP }; /* of shares in memory: by a power of two all would share a few places of the cache */
 static const float FAR = 32;
 
@@ -88,20 +89,10 @@ static void hide(float *scores, int64_t there) {
 
 /* The scores of 32 keys. */
 static void score(const Desk *desk, const Sizes *sizes, int64_t key, float *to) {
-    const int64_t row = 2 * sizes->all_channels;
-    const bf16 *near = desk->keys + key / SIDE * sizes->steps * TILE, *far = near + sizes->steps * TILE;
-    written();
-    _tile_zero(0); _tile_zero(1); _tile_zero(2); _tile_zero(3);
-    for (int64_t step = 0; step < sizes->steps; step++) {
-        _tile_loadd(4, desk->query + step * STEP, row);
-        _tile_loadd(5, desk->query + SIDE * sizes->all_channels + step * STEP, row);
-        _tile_loadd(6, near + step * TILE, 4 * SIDE);
-        _tile_loadd(7, far + step * TILE, 4 * SIDE);
-        _tile_dpbf16ps(0, 4, 6); _tile_dpbf16ps(1, 4, 7); _tile_dpbf16ps(2, 5, 6); _tile_dpbf16ps(3, 5, 7);
-    }
-    _tile_stored(0, to, 4 * SIDE); _tile_stored(1, to + SIDE * SIDE, 4 * SIDE);
-    _tile_stored(2, to + 2 * SIDE * SIDE, 4 * SIDE); _tile_stored(3, to + 3 * SIDE * SIDE, 4 * SIDE);
-    written();
+    const bf16 *near = desk->keys + key / SIDE * sizes->steps * TILE;
+    const Rows rows = {desk->query, desk->query + SIDE * sizes->all_channels, sizes->all_channels, STEP};
+    const Columns columns = {near, near + sizes->steps * TILE, TILE, 1};
+    multiply(rows, columns, (sizes->channels + 1) / 2, 1, in_tiles(to), NOTHING);
     if (key + STEP > sizes->keys) hide(to, sizes->keys - key);
 }
 
@@ -139,25 +130,15 @@ static void share(Desk *desk, const Sizes *sizes, float *scores, int64_t key, in
 
 /* Add the values of `width` keys from `first` on, by their shares. */
 static void add_values(Desk *desk, const Sizes *sizes, int64_t first, int64_t width) {
-    const int64_t row = 4 * SIDE * sizes->columns;
-    written();
-    for (int64_t column = 0; column < sizes->columns; column += 2) {
-        const int two = column + 1 < sizes->columns;
-        float *upper = desk->sums + column * SIDE, *lower = upper + SIDE * SIDE * sizes->columns;
-        _tile_loadd(0, upper, row); _tile_loadd(2, lower, row);
-        if (two) { _tile_loadd(1, upper + SIDE, row); _tile_loadd(3, lower + SIDE, row); }
-        for (int64_t key = 0; key < width; key += STEP) {
-            const bf16 *tile = desk->values + ((first + key) / STEP * sizes->columns + column) * TILE;
-            _tile_loadd(4, desk->shares + key, 2 * LINE);
-            _tile_loadd(5, desk->shares + SIDE * LINE + key, 2 * LINE);
-            _tile_loadd(6, tile, 4 * SIDE);
-            _tile_dpbf16ps(0, 4, 6); _tile_dpbf16ps(2, 5, 6);
-            if (!two) continue;
-            _tile_loadd(7, tile + TILE, 4 * SIDE);
-            _tile_dpbf16ps(1, 4, 7); _tile_dpbf16ps(3, 5, 7);
-        }
-        _tile_stored(0, upper, row); _tile_stored(2, lower, row);
-        if (two) { _tile_stored(1, upper + SIDE, row); _tile_stored(3, lower + SIDE, row); }
+    const int64_t row = SIDE * sizes->columns;
+    const Rows rows = {desk->shares, desk->shares + SIDE * LINE, LINE, STEP};
+    const bf16 *tiles = desk->values + first / STEP * sizes->columns * TILE;
+    for (int64_t column = 0; column < sizes->columns; column += 2, tiles += 2 * TILE) {
+        const Sums to = {desk->sums + column * SIDE, row, SIDE, SIDE * row};
+        if (column + 1 < sizes->columns)
+            multiply(rows, (Columns){tiles, tiles + TILE, sizes->columns * TILE, 1}, width / 2, 0, to, NOTHING);
+        else
+            multiply(rows, (Columns){tiles, tiles, sizes->columns * TILE, 0}, width / 2, 0, to, NOTHING);
     }
 }
 
@@ -199,13 +180,13 @@ int attend(Map query, Map key, Map value, bf16 *to, Strides to_by, int64_t batch
     int failed = 0;
 #pragma omp parallel num_threads(threads) reduction(| : failed)
     {
-        int64_t packed = -1, room = sizes.all_keys * (sizes.all_channels + sizes.columns * SIDE);
-        Desk *desk = aligned_alloc(64, up(sizeof(Desk), 64));
-        bf16 *memory = aligned_alloc(64, up(2 * room, 64));
-        failed = !desk || !memory;
+        int64_t packed = -1;
+        const int64_t numbers = sizes.all_keys * (sizes.all_channels + sizes.columns * SIDE); /* of keys and values */
+        Desk *desk = room(sizeof(Desk) + numbers * sizeof(bf16));
+        failed = !desk;
         if (!failed) {
-            desk->keys = memory, desk->values = memory + sizes.all_keys * sizes.all_channels;
-            _tile_loadconfig(&TILES);
+            desk->keys = (bf16 *)(desk + 1), desk->values = desk->keys + sizes.all_keys * sizes.all_channels;
+            begin();
         }
 #pragma omp for schedule(static)
         for (int64_t item = 0; item < pairs * parts; item++) {
@@ -222,8 +203,7 @@ int attend(Map query, Map key, Map value, bf16 *to, Strides to_by, int64_t batch
                              query.by.row, count, to + b * to_by.batch + h * to_by.head + first * to_by.row, to_by.row);
             }
         }
-        if (!failed) _tile_release();
-        free(desk), free(memory);
+        if (!failed) end();
     }
     return !failed;
 }

@@ -1,10 +1,9 @@
-/* Convolutions of 3 x 3 in bfloat16 by 4 / 9 of the multiplications, by a processor with AMX (Lavin and Gray 2015,
-   F(2 x 2, 3 x 3)): a spot of 2 x 2 results comes from 4 x 4 inputs. Seen from the points 0, 1, -1 and infinity, each
-   of its 16 numbers is an input's number times a weight's, summed over channels.
+/* Convolutions of 3 x 3 in bfloat16 by 4 / 9 of the multiplications (Lavin and Gray 2015, F(2 x 2, 3 x 3)): a spot of
+   2 x 2 results comes from 4 x 4 inputs. Seen from the points 0, 1, -1 and infinity, each of its 16 numbers is an
+   input's number times a weight's, summed over channels.
 
    A block of spots is seen, multiplied and given while its numbers are in the cache, so that weights are read once for
-   each block. The tiles' unit may be shared with other virtual machines: multiplications are then what there is least
-   of.
+   each block. Multiplications are what there is least of: without AMX, or where other virtual machines share it.
 
    Of a map whose sides are doubled, by each place four times, a spot sees places a, b, b, c in a line: from the point
    -1 there is nothing to see, and 9 points remain.
@@ -12,7 +11,8 @@
    Maps are (B, h, w, C), channels and results multiples of 32. Lengths are in elements. Channels follow the even ones
    of each 32, then the odd ones: that is how they come out of bfloat16 most easily. */
 
-#include "amx.h"
+#include "room.h"
+#include "square.h"
 
 enum { POINTS = 16, INPUTS = 4, RESULTS = 2, TAPS = 3 }; /* of a spot; inputs, results and weights a side */
 enum { SPOTS = 8 * SIDE, FEW_SPOTS = 4 * SIDE, OUTS = 320 }; /* of a block; of one with few results; the most results */
@@ -24,6 +24,7 @@ typedef struct {
     int64_t rows, columns, outs;            /* of the map that is made */
     int64_t top, left;                      /* zeros before the one that is read */
     int64_t doubled;                        /* whether each place of the one in memory is 2 x 2 of it */
+    int64_t biases;                         /* from the bias of one image to that of the next */
 } Sizes;
 typedef struct { /* one thread's */
     bf16 *seen;  /* of each point, band and 32 channels a tile of spots by channels */
@@ -93,32 +94,21 @@ static void see(const bf16 *x, const Sizes *sizes, Spot spot, Desk *desk, int64_
     }
 }
 
-static inline void fetch(const bf16 *tile) {
-    for (int row = 0; row < SIDE; row++) _mm_prefetch((const char *)(tile + row * STEP), _MM_HINT_T1);
-}
-
 /* What a block is seen as from one point, times the weights of `outs` results there. */
-static void multiply(const bf16 *seen, const bf16 *weights, int64_t channels, int64_t outs, int64_t spots, int fetched,
-                     float *sums) {
-    const int64_t steps = channels / STEP, row = outs * (int64_t)sizeof(float);
-    for (int64_t band = 0; band < spots / SIDE; band += 2) {
-        const bf16 *upper = seen + band * steps * TILE, *lower = upper + steps * TILE;
+static void multiply_point(const bf16 *seen, const bf16 *weights, int64_t channels, int64_t outs, int64_t spots,
+                           int fetched, float *sums) {
+    const int64_t panel = channels * SIDE; /* of 16 spots, or of 16 results */
+    for (int64_t band = 0; band < spots / SIDE; band += 2)
         for (int64_t out = 0; out < outs; out += 2 * SIDE) {
-            const bf16 *near = weights + out * channels, *far = near + steps * TILE;
-            _tile_zero(0); _tile_zero(1); _tile_zero(2); _tile_zero(3);
-            for (int64_t step = 0; step < steps; step++) {
-                if (fetched) fetch(near + (step + AHEAD) * TILE), fetch(far + (step + AHEAD) * TILE);
-                _tile_loadd(4, upper + step * TILE, 2 * STEP);
-                _tile_loadd(5, lower + step * TILE, 2 * STEP);
-                _tile_loadd(6, near + step * TILE, 2 * STEP);
-                _tile_loadd(7, far + step * TILE, 2 * STEP);
-                _tile_dpbf16ps(0, 4, 6); _tile_dpbf16ps(1, 4, 7); _tile_dpbf16ps(2, 5, 6); _tile_dpbf16ps(3, 5, 7);
-            }
-            float *to = sums + band * SIDE * outs + out;
-            _tile_stored(0, to, row); _tile_stored(1, to + SIDE, row);
-            _tile_stored(2, to + SIDE * outs, row); _tile_stored(3, to + SIDE * outs + SIDE, row);
+            const Rows rows = {seen + band * panel, seen + (band + 1) * panel, STEP, TILE};
+            const Columns columns = {weights + out * channels, weights + out * channels + panel, TILE, 1};
+            const Ahead ahead = {columns.near + AHEAD * TILE, columns.far + AHEAD * TILE, 0, 1};
+            const Sums to = {sums + band * SIDE * outs + out, outs, SIDE, SIDE * outs};
+            if (fetched)
+                multiply(rows, columns, channels / 2, 1, to, ahead);
+            else
+                multiply(rows, columns, channels / 2, 1, to, NOTHING);
         }
-    }
 }
 
 static inline void give_line(const __m512 from[INPUTS], __m512 to[RESULTS]) {
@@ -150,7 +140,7 @@ static void give(const Desk *desk, const Sizes *sizes, Spot spot, int64_t at, in
         __m512 made[2][RESULTS * RESULTS];
         for (int half = 0; half < 2; half++) {
             const int64_t some = out + half * SIDE;
-            const __m512 more = _mm512_loadu_ps(bias + first + some);
+            const __m512 more = _mm512_loadu_ps(bias + spot.image * sizes->biases + first + some);
             give_square(desk->sums + at * outs + some, desk->spots * outs, sizes, more, made[half]);
         }
         for (int place = 0; place < RESULTS * RESULTS; place++) {
@@ -170,15 +160,13 @@ static void convolve_block(const bf16 *x, const bf16 *weights, const float *bias
     for (int64_t at = 0; at < desk->spots; at++) see(x, sizes, spot_at(begin + at, sizes), desk, at);
     for (int64_t first = from; first < until; first += OUTS) {
         const int64_t outs = until - first < OUTS ? until - first : OUTS;
-        written();
         const bf16 *weights_there = weights + first * sizes->channels;
         for (int point = 0; point < POINTS; point++) {
             if (blind(sizes->doubled, point)) continue;
-            multiply(desk->seen + point * desk->spots * sizes->channels, weights_there, sizes->channels, outs,
-                     desk->spots, sizes->channels * sizes->outs > MANY, desk->sums + point * desk->spots * outs);
+            multiply_point(desk->seen + point * desk->spots * sizes->channels, weights_there, sizes->channels, outs,
+                           desk->spots, sizes->channels * sizes->outs > MANY, desk->sums + point * desk->spots * outs);
             weights_there += sizes->outs * sizes->channels;
         }
-        written();
         for (int64_t at = 0; at < desk->spots; at++)
             give(desk, sizes, spot_at(begin + at, sizes), at, first, outs, bias, plus, to);
     }
@@ -195,13 +183,14 @@ int convolve(const bf16 *x, const bf16 *weights, const float *bias, const bf16 *
     int failed = 0;
 #pragma omp parallel num_threads(threads) reduction(| : failed)
     {
-        const int64_t row = up(sizes.channels, STEP) * (int64_t)sizeof(bf16);
-        Desk desk = {aligned_alloc(64, POINTS * SPOTS * row), aligned_alloc(64, POINTS * SPOTS * OUTS * sizeof(float)),
-                     aligned_alloc(64, row), each_spots};
-        failed = !desk.seen || !desk.sums || !desk.zeros;
+        const int64_t seen = POINTS * each_spots * sizes.channels * sizeof(bf16), row = sizes.channels * sizeof(bf16);
+        const int64_t sums = POINTS * each_spots * OUTS * sizeof(float);
+        char *memory = room(seen + sums + row);
+        Desk desk = {(bf16 *)memory, (float *)(memory + seen), (bf16 *)(memory + seen + sums), each_spots};
+        failed = !memory;
         if (!failed) {
             memset(desk.zeros, 0, row);
-            _tile_loadconfig(&TILES);
+            begin();
         }
 #pragma omp for schedule(dynamic, 1)
         for (int64_t item = 0; item < blocks * parts; item++) {
@@ -209,8 +198,7 @@ int convolve(const bf16 *x, const bf16 *weights, const float *bias, const bf16 *
             if (failed || from >= until) continue;
             convolve_block(x, weights, bias, plus, to, &sizes, &desk, item / parts * each_spots, from, until);
         }
-        if (!failed) _tile_release();
-        free(desk.seen), free(desk.sums), free(desk.zeros);
+        if (!failed) end();
     }
     return !failed;
 }
@@ -237,8 +225,7 @@ static inline void weigh_square(const float from[TAPS * TAPS][STEP], int first, 
 
 /* The tiles of 16 results by 32 channels, one for each point, `apart` from another. */
 static void order_tile(const bf16 *weights, int64_t channels, int64_t doubled, int64_t apart, bf16 *to) {
-    const __m512i rows = _mm512_mullo_epi32(_mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0),
-                                            _mm512_set1_epi32(SIDE)); /* where a column's pairs lie */
+    ALIGNED __m512i pairs[POINTS][SIDE]; /* of channels, for each result */
     for (int out = 0; out < SIDE; out++) {
         ALIGNED float taps[TAPS * TAPS][STEP];
         for (int at = 0; at < STEP; at++) {
@@ -252,12 +239,14 @@ static void order_tile(const bf16 *weights, int64_t channels, int64_t doubled, i
         __m512 near[POINTS], far[POINTS];
         weigh_square(taps, 0, near);
         weigh_square(taps, SIDE, far);
-        bf16 *there = to + 2 * out;
-        for (int point = 0; point < POINTS; point++) {
-            if (blind(doubled, point)) continue;
-            _mm512_i32scatter_epi32(there, rows, (__m512i)_mm512_cvtne2ps_pbh(far[point], near[point]), 4);
-            there += apart;
-        }
+        for (int point = 0; point < POINTS; point++)
+            pairs[point][out] = (__m512i)_mm512_cvtne2ps_pbh(far[point], near[point]);
+    }
+    for (int point = 0; point < POINTS; point++) {
+        if (blind(doubled, point)) continue;
+        transpose(pairs[point]);
+        for (int pair = 0; pair < SIDE; pair++) _mm512_store_si512(to + pair * STEP, pairs[point][pair]);
+        to += apart;
     }
 }
 

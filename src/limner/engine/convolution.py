@@ -1,5 +1,5 @@
-"""Convolutions of 3 x 3 in bfloat16 by our own kernel (convolution.c), where the processor has AMX and the machine a
-compiler: 4 / 9 of the multiplications, for one and a half times the rounding and 16 / 9 of the weights' memory.
+"""Convolutions of 3 x 3 in bfloat16 by our own kernel (convolution.c): see kernels.py for where. It takes 4 / 9 of the
+multiplications, one and a half times the rounding and 16 / 9 of the weights' memory.
 
 B batch, C channels, O of the result, h and w the map.
 """
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from limner.codecs import strips
 from limner.engine import kernels
-from limner.engine.allocator import apart
+from limner.engine.allocator import apart, pool
 from limner.store.pages import forget
 
 STEP = 32  # what channels and results must divide by
@@ -45,8 +45,10 @@ class Kernel:
 class _Sizes(ctypes.Structure):
     _fields_ = [
         (name, ctypes.c_int64)
-        for name in ("batch", "height", "width", "channels", "rows", "columns", "outs", "top", "left", "doubled")
-    ]
+        for name in (
+            "batch", "height", "width", "channels", "rows", "columns", "outs", "top", "left", "doubled", "biases"
+        )
+    ]  # fmt: skip
 
 
 class QuickConvolution(nn.Conv2d):
@@ -113,9 +115,9 @@ def convolve(
     ends: Ends = (True, True), doubled: bool = False, out: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """`F.conv2d` of x (B, C, h, w), or of x with its sides doubled, with weights ordered for that and a bias (O,) or
-    none, a column of zeros on either side and a row of them above and below where those are `ends` of the map, as those
-    of a doubled one have to be. The result, in `out` if that is given, is in channels_last; `plus`, which may be `out`,
-    is added to it."""
+    (B, O) or none, a column of zeros on either side and a row of them above and below where those are `ends` of the
+    map, as those of a doubled one have to be. The result, in `out` if that is given, is in channels_last; `plus`, which
+    may be `out`, is added to it."""
     found = kernel()
     assert found is not None, "see `pays`"
     assert all(ends) or not doubled
@@ -144,13 +146,14 @@ def _wrap(library: ctypes.CDLL) -> Kernel:
         height, width = (side * (2 if doubled else 1) for side in sides)
         shape = (batch, outs, height - 2 + sum(ends), width)
         fits = out is not None and out.is_contiguous(memory_format=torch.channels_last)
-        made = out if fits else torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
+        made = out if fits else pool.empty_channels_last(shape, x.dtype)
         assert made is not None
         assert made.shape == shape
         x = x.contiguous(memory_format=torch.channels_last)
         plus = None if plus is None else plus.contiguous(memory_format=torch.channels_last)
         places = [None if one is None else one.data_ptr() for one in (x, weights, bias, plus, made)]
-        sizes = _Sizes(batch, height, width, channels, shape[2], width, outs, ends[0], 1, doubled)
+        biases = outs if bias.dim() == 2 else 0
+        sizes = _Sizes(batch, height, width, channels, shape[2], width, outs, ends[0], 1, doubled, biases)
         if not library.convolve(*places, sizes, torch.get_num_threads()):
             raise MemoryError(f"no memory to convolve {channels} channels")
         return made if out is None or fits else out.copy_(made)

@@ -1,4 +1,5 @@
-"""Kernels of our own in C, for processors with AMX: compiled once, in a second or two, and kept between processes."""
+"""Kernels of our own in C, for processors that multiply bfloat16, where the machine has a compiler: made once, in a
+second or two, and kept between processes."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,11 +18,14 @@ import torch
 
 from limner.engine.compiled import folder
 
+Features = tuple[str, ...]
+
 HERE = Path(__file__).parent
-NEEDED = ("amx_tile", "amx_bf16", "avx512_f", "avx512_bw", "avx512_dq", "avx512_vl", "avx512_bf16")
-MACHINE = [f"-m{name.replace('avx512_', 'avx512').replace('_', '-')}" for name in NEEDED]
+VECTORS = ("avx512_f", "avx512_bw", "avx512_dq", "avx512_vl", "avx512_bf16")
+# What a processor has to have, by what multiplies; the first that can be had is taken.
+MACHINES: Mapping[str, Features] = {"AMX": ("amx_tile", "amx_bf16", *VECTORS), "AVX-512": VECTORS}
 # Not vectorised by the compiler as well: gcc 12 takes some of the addresses for aligned that are not, and stores there.
-COMPILE = ["-O2", "-fno-tree-vectorize", *MACHINE, "-mfma", "-fopenmp", "-fPIC", "-c"]
+COMPILE = ["-O3", "-fno-tree-vectorize", "-mfma", "-fopenmp", "-fPIC", "-c"]
 PATIENCE = 60.0  # seconds for the compiler
 
 Kernel = TypeVar("Kernel")
@@ -29,17 +33,19 @@ log = logging.getLogger(__name__)
 
 
 def tried(name: str, wrap: Callable[[ctypes.CDLL], Kernel], attempt: Callable[[Kernel], None]) -> Kernel | None:
-    """What `wrap` makes of `name`.c, compiled or as it was kept; None where it cannot be had or `attempt` raises
-    ValueError, for its answer is not right."""
-    if not all(torch.cpu.get_capabilities().get(one) for one in NEEDED):
-        return None
-    try:
-        kernel = wrap(_loaded(_built(HERE / f"{name}.c")))
-        attempt(kernel)
-    except (OSError, subprocess.SubprocessError, AttributeError, ValueError) as error:
-        log.info("%s is torch's: %s", name, error)
-        return None
-    return kernel
+    """What `wrap` makes of `name`.c, compiled or as it was kept, for the first of MACHINES that this is; None where it
+    cannot be had or `attempt` raises ValueError, for its answer is not right."""
+    for machine, features in MACHINES.items():
+        if not all(torch.cpu.get_capabilities().get(one) for one in features):
+            continue
+        try:
+            kernel = wrap(_loaded(_built(HERE / f"{name}.c", features)))
+            attempt(kernel)
+        except (OSError, subprocess.SubprocessError, AttributeError, ValueError) as error:
+            log.info("%s is not by %s: %s", name, machine, error)
+            continue
+        return kernel
+    return None
 
 
 def check_error(found: torch.Tensor, expected: torch.Tensor, *, most: float) -> None:
@@ -51,25 +57,27 @@ def check_error(found: torch.Tensor, expected: torch.Tensor, *, most: float) -> 
 
 def _loaded(path: Path) -> ctypes.CDLL:
     library = ctypes.CDLL(str(path))
-    if not library.permitted():
-        raise OSError("the system does not let this process use AMX")
+    permitted = getattr(library, "permitted", None)
+    if permitted is not None and not permitted():
+        raise OSError("the system does not let this process use it")
     return library
 
 
-def _built(source: Path) -> Path:
+def _built(source: Path, features: Features) -> Path:
     """The library, made now if it never was. OSError or SubprocessError where that cannot be."""
     compiler = shutil.which(os.environ.get("CC") or "gcc")
     if compiler is None:
         raise FileNotFoundError("there is no C compiler (gcc)")
     # What is kept is another's where anything differs that it was made from.
     texts = [source.read_text(), *(header.read_text() for header in sorted(HERE.glob("*.h")))]
-    about = "\n".join([*texts, compiler, *COMPILE, torch.__version__, *_openmp()])
+    flags = [*COMPILE, *(f"-m{one.replace('avx512_', 'avx512').replace('_', '-')}" for one in features)]
+    about = "\n".join([*texts, compiler, *flags, torch.__version__, *_openmp()])
     made = folder() / f"{source.stem}-{hashlib.sha256(about.encode()).hexdigest()[:16]}.so"
     if not made.exists():
         made.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=made.parent) as scratch:
             steps = Path(scratch) / f"{source.stem}.o", Path(scratch) / made.name
-            _call([compiler, *COMPILE, f"-I{HERE}", str(source), "-o", str(steps[0])])
+            _call([compiler, *flags, f"-I{HERE}", str(source), "-o", str(steps[0])])
             _call([compiler, "-shared", str(steps[0]), "-o", str(steps[1]), *_openmp(), "-lm"])
             steps[1].replace(made)  # whole or not at all, whoever else makes it now
     return made

@@ -1,13 +1,14 @@
-/* x W^T + bias in bfloat16 by a processor with AMX, and what is done with it while it is in registers: the sum with
-   another map, or the product of one half with the GELU of the other (Shazeer 2020, GEGLU).
+/* x W^T + bias in bfloat16, and what is done with it while it is near: the sum with another map, or the product of one
+   half with the GELU of the other (Shazeer 2020, GEGLU).
 
-   Programs that multiply matrices read them from a cache that virtual machines share, at a fraction of what the tiles'
-   unit can take. Here a block of rows stays in the core's own cache while all weights go by, and of those the next 32
-   results' are fetched while these are used.
+   Programs that multiply matrices read them from a cache that virtual machines share, at a fraction of what AMX can
+   take. Here a block of rows stays in the core's own cache while all weights go by, and of those the next 32 results'
+   are fetched while these are used.
 
    Channels and results are multiples of 32. Lengths are in elements. */
 
-#include "amx.h"
+#include "room.h"
+#include "square.h"
 
 enum { PANEL = 2 * SIDE };            /* results at once, and rows */
 enum { ROWS = 512, CHANNELS = 2048 }; /* of a block, at most: ROWS of as many as 1024 channels, half of it of more */
@@ -34,33 +35,6 @@ typedef struct { /* one thread's */
     ALIGNED bf16 panel[PANEL * CHANNELS]; /* weights of 32 results, if they have no order */
     ALIGNED float made[PANEL * PANEL];
 } Desk;
-
-/* Four bytes each. */
-static inline void transpose(__m512i x[SIDE]) {
-    __m512i two[SIDE], four[SIDE];
-#pragma GCC unroll 8
-    for (int at = 0; at < SIDE; at += 2) {
-        two[at] = _mm512_unpacklo_epi32(x[at], x[at + 1]);
-        two[at + 1] = _mm512_unpackhi_epi32(x[at], x[at + 1]);
-    }
-#pragma GCC unroll 4
-    for (int at = 0; at < SIDE; at += 4)
-        for (int high = 0; high < 2; high++) {
-            four[at + 2 * high] = _mm512_unpacklo_epi64(two[at + high], two[at + high + 2]);
-            four[at + 2 * high + 1] = _mm512_unpackhi_epi64(two[at + high], two[at + high + 2]);
-        }
-#pragma GCC unroll 4
-    for (int at = 0; at < 4; at++) {
-        const __m512i even = _mm512_shuffle_i32x4(four[at], four[at + 4], 0x88);
-        const __m512i odd = _mm512_shuffle_i32x4(four[at], four[at + 4], 0xdd);
-        const __m512i more_even = _mm512_shuffle_i32x4(four[at + 8], four[at + 12], 0x88);
-        const __m512i more_odd = _mm512_shuffle_i32x4(four[at + 8], four[at + 12], 0xdd);
-        x[at] = _mm512_shuffle_i32x4(even, more_even, 0x88);
-        x[at + 4] = _mm512_shuffle_i32x4(odd, more_odd, 0x88);
-        x[at + 8] = _mm512_shuffle_i32x4(even, more_even, 0xdd);
-        x[at + 12] = _mm512_shuffle_i32x4(odd, more_odd, 0xdd);
-    }
-}
 
 /* The weights of 16 results, (16, channels), to tiles of 32 channels, pairs of channels down and results across. */
 static void order_tiles(const bf16 *from, int64_t channels, int64_t steps, bf16 *to) {
@@ -132,34 +106,17 @@ static void panel(const Work *work, const Block *block, Desk *desk, int64_t out,
     for (int64_t half = 0; half < 2 && !work->ordered; half++)
         order_tiles(work->weights + sixteen(&work->layer, out / SIDE + half) * channels + block->begin, channels,
                     block->steps, desk->panel + half * apart);
-    written();
     const bf16 *far = near + apart, *next = far + apart;
+    const Columns columns = {near, far, TILE, 1};
     for (int64_t pair = 0; pair < pairs; pair++, sums += PANEL * PANEL) {
         const int64_t left = block->rows - pair * PANEL, line = left < PANEL ? block->steps * STEP : channels;
         const bf16 *there = work->x + (block->first + pair * PANEL) * channels + block->begin;
-        const bf16 *upper = left < PANEL ? desk->tail : there, *lower = upper + SIDE * line;
-        if (block->fresh) {
-            _tile_zero(0); _tile_zero(1); _tile_zero(2); _tile_zero(3);
-        } else {
-            _tile_loadd(0, sums, 64); _tile_loadd(1, sums + 256, 64);
-            _tile_loadd(2, sums + 512, 64); _tile_loadd(3, sums + 768, 64);
-        }
-        for (int64_t step = 0; step < block->steps; step++) {
-            for (int64_t row = pair; row < SIDE && work->ordered; row += pairs) {
-                _mm_prefetch((const char *)(next + step * TILE + row * STEP), _MM_HINT_T1);
-                _mm_prefetch((const char *)(next + apart + step * TILE + row * STEP), _MM_HINT_T1);
-            }
-            _tile_loadd(4, upper + step * STEP, 2 * line);
-            _tile_loadd(6, near + step * TILE, 2 * STEP);
-            _tile_loadd(7, far + step * TILE, 2 * STEP);
-            _tile_loadd(5, lower + step * STEP, 2 * line);
-            _tile_dpbf16ps(0, 4, 6); _tile_dpbf16ps(1, 4, 7); _tile_dpbf16ps(2, 5, 6); _tile_dpbf16ps(3, 5, 7);
-        }
-        float *made = block->last ? desk->made : sums;
-        _tile_stored(0, made, 64); _tile_stored(1, made + 256, 64);
-        _tile_stored(2, made + 512, 64); _tile_stored(3, made + 768, 64);
+        const bf16 *upper = left < PANEL ? desk->tail : there;
+        const Rows rows = {upper, upper + SIDE * line, line, STEP};
+        const Ahead ahead = {next, next + apart, work->ordered ? pair : SIDE, pairs};
+        float *made = block->fresh && block->last ? desk->made : sums;
+        multiply(rows, columns, block->steps * SIDE, block->fresh, in_tiles(made), ahead);
         if (!block->last) continue;
-        written();
         give(work, made, block->first + pair * PANEL, left < PANEL ? left : PANEL, out);
     }
 }
@@ -195,12 +152,11 @@ int linear(Work work, int threads) {
     int failed = 0;
 #pragma omp parallel num_threads(threads) reduction(| : failed)
     {
-        Desk *desk = aligned_alloc(64, up(sizeof(Desk), 64));
-        float *sums = aligned_alloc(64, work.layer.channels > CHANNELS ? each * rows * sizeof(float) : 64);
-        failed = !desk || !sums;
+        Desk *desk = room(sizeof(Desk) + (work.layer.channels > CHANNELS ? each * rows * sizeof(float) : 0));
+        failed = !desk;
         if (!failed) {
-            desk->sums = sums;
-            _tile_loadconfig(&TILES);
+            desk->sums = (float *)(desk + 1);
+            begin();
         }
 #pragma omp for schedule(dynamic, 1)
         for (int64_t item = 0; item < blocks * parts; item++) {
@@ -208,8 +164,7 @@ int linear(Work work, int threads) {
             const int64_t until = from + each < work.layer.outs ? from + each : work.layer.outs;
             if (!failed && left > 0 && from < until) run(&work, desk, first, left < rows ? left : rows, from, until);
         }
-        if (!failed) _tile_release();
-        free(sums), free(desk);
+        if (!failed) end();
     }
     return !failed;
 }

@@ -1,4 +1,4 @@
-"""Linear layers in bfloat16 by our own kernel (linear.c), where the processor has AMX and the machine a compiler.
+"""Linear layers in bfloat16 by our own kernel (linear.c): see kernels.py for where.
 
 N rows in all, C channels, O results.
 """
@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from limner.engine import kernels
-from limner.engine.allocator import apart
+from limner.engine.allocator import apart, pool
 
 STEP = 32  # what channels and results must divide by
 AGREES = 1e-2  # relative error against torch in float32, where rounding once makes 2e-3
@@ -91,7 +91,7 @@ def _wrap(library: ctypes.CDLL) -> Kernel:
         outs = weight.numel() // channels
         x, weight = x.contiguous(), weight.contiguous()
         plus = None if plus is None else plus.contiguous()
-        out = x.new_empty(*x.shape[:-1], outs // 2 if gated else outs)
+        out = pool.empty((*x.shape[:-1], outs // 2 if gated else outs), x.dtype)
         places = [None if one is None else one.data_ptr() for one in (x, weight, plus, bias, out)]
         work = _Work(_Layer(channels, outs, gated), *places, x.numel() // channels, ordered)
         if not library.linear(work, torch.get_num_threads()):

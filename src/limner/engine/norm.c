@@ -3,7 +3,7 @@
    A map is (B, N, C), N places of C channels, C a multiple of 16. torch takes one pass more for the SiLU, and for each
    several times as long: it goes through float32. */
 
-#include "amx.h"
+#include "bfloat16.h"
 
 enum { PART = 64 }; /* places that are summed in float32; sums of parts are in float64 */
 

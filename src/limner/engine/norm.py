@@ -1,5 +1,4 @@
-"""GroupNorm with or without a SiLU, and LayerNorm, in bfloat16 by our own kernel (norm.c), where the processor has
-AMX and the machine a compiler.
+"""GroupNorm with or without a SiLU, and LayerNorm, in bfloat16 by our own kernel (norm.c): see kernels.py for where.
 
 B batch, C channels, h and w the map, N tokens.
 """
@@ -16,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limner.engine import kernels
+from limner.engine.allocator import pool
 
 STEP = 16  # what channels must divide by
 AGREES = 1e-2  # relative error against torch in float32, where rounding once makes 2e-3
@@ -104,7 +104,7 @@ def _wrap(library: ctypes.CDLL) -> Norms:
 
     def apply(x: Tensor, factors: Tensor, activated: bool) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last)
-        out = torch.empty(x.shape, dtype=x.dtype, memory_format=torch.channels_last)
+        out = pool.empty_channels_last(x.shape, x.dtype)
         batch, channels, height, width = x.shape
         given = (one.data_ptr() for one in (x, factors, out))
         library.apply(*given, _Sizes(batch, height * width, channels), activated, torch.get_num_threads())
@@ -112,7 +112,7 @@ def _wrap(library: ctypes.CDLL) -> Norms:
 
     def layer(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
         x = x.contiguous()
-        out = torch.empty_like(x)
+        out = pool.empty(x.shape, x.dtype)
         channels = x.shape[-1]
         given = (one.data_ptr() for one in (x, weight, bias, out))
         library.layer_norm(*given, x.numel() // channels, channels, eps, torch.get_num_threads())

@@ -11,6 +11,7 @@ B batch, C channels, O of the result, h and w the grid, N its places, W width, H
 
 from __future__ import annotations
 
+import functools
 import math
 import sys
 from collections.abc import Callable
@@ -30,6 +31,8 @@ from limner.nn import unet, winograd
 from limner.nn.attention import attend
 from limner.nn.residual import ResidualBlock, Upsample
 from limner.store.pages import Pages
+
+Run = Callable[[Tensor, Tensor | None, Tensor | None], Tensor]  # of a map, what is added, and a shift: see Convolution
 
 PLAIN = ([1, 1], [1, 1], [1, 1], 1)  # padding, stride, dilation and groups of most convolutions of 3 x 3
 AS_READ, IN_RUNS = "C i j", "i j C"  # axes of an unfolded convolution: those of its weight; those that copy fastest
@@ -180,6 +183,18 @@ def _places(x: Tensor) -> int:
     return x.numel() // x.shape[-1]
 
 
+def _then_shifted(way: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A way to convolve, for which a shift is a pass of its own."""
+
+    @functools.wraps(way)
+    def run(*given: Any) -> Tensor:
+        *given, shift = given
+        out = way(*given)
+        return out if shift is None else out.add_(shift[:, :, None, None])
+
+    return run
+
+
 class Convolution(Layer):
     """Whether it is Winograd's, or a product of what its windows see, is decided by the first map that it sees."""
 
@@ -193,18 +208,19 @@ class Convolution(Layer):
         assert (layer.dilation, layer.groups) == ((1, 1), 1)
         return Convolution(layer.weight, layer.bias, padding=int(layer.padding[0]), stride=layer.stride[0])
 
-    def forward(self, x: Tensor, plus: Tensor | None = None) -> Tensor:
-        """`plus` is added to the result."""
+    def forward(self, x: Tensor, plus: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
+        """`plus`, of the result's shape, is added to it, and `shift` (B, O) everywhere."""
         if self.source.lasting and self._is_small(x):
-            out = self._unfolded(AS_READ, self.source.read().flatten(1), x, plus)
+            out = self._unfolded(AS_READ, self.source.read().flatten(1), x, plus, shift)
             self.source.let_go()
             return out
-        run: Callable[[Tensor, Tensor | None], Tensor] = self.prepared(x)
-        return run(x, plus)
+        run: Run = self.prepared(x)
+        return run(x, plus, shift)
 
     def _is_small(self, x: Tensor) -> bool:
         return len(x) * x.shape[2] * x.shape[3] < FEW * math.prod(self.sizes[1])
 
+    @_then_shifted
     def _unfolded(self, axes: str, weight: Tensor, x: Tensor, plus: Tensor | None) -> Tensor:
         """Of a weight (O, C k k), its axes as they are named, and what the windows see, (B N, C k k): laying
         convolutions' weights out is slow."""
@@ -222,12 +238,12 @@ class Convolution(Layer):
         windows = padded.unfold(2, self.side, step).unfold(3, self.side, step)
         return rearrange(windows, f"B C h w i j -> (B h w) ({axes})"), (windows.shape[2], windows.shape[3])
 
-    def prepare(self, x: Tensor) -> Callable[[Tensor, Tensor | None], Tensor]:
+    def prepare(self, x: Tensor) -> Run:
         weight = self.source.read()
         if self.sizes == PLAIN and winograd.pays(x, weight):
             return partial(self._winograd, winograd.order(weight))
         if self.kernels and self.sizes == PLAIN and convolution.pays(x, weight):
-            return partial(convolution.convolve, convolution.order(weight), self.wide)
+            return partial(self._by_kernel, convolution.order(weight))
         if self.kernels and (self._is_small(x) or self.side == 1) and linear.suits(weight.flatten(1)[:1], self.outs):
             flat = rearrange(weight, f"O C i j -> O ({IN_RUNS})")
             return partial(self._unfolded, IN_RUNS, linear.order(flat))
@@ -235,10 +251,16 @@ class Convolution(Layer):
         packed = torch.ops.mkldnn._reorder_convolution_weight(laid, *self.sizes, list(x.shape))
         return partial(self._direct, packed)
 
+    def _by_kernel(self, ordered: Tensor, x: Tensor, plus: Tensor | None, shift: Tensor | None) -> Tensor:
+        bias = self.wide if shift is None else shift.float() if self.wide is None else self.wide + shift
+        return convolution.convolve(ordered, bias, x, plus)
+
+    @_then_shifted
     def _winograd(self, ordered: Tensor, x: Tensor, plus: Tensor | None) -> Tensor:
         out = winograd.convolve(x, winograd.transform(ordered), self.bias)
         return out if plus is None else out.add_(plus)
 
+    @_then_shifted
     def _direct(self, weight: Tensor, x: Tensor, plus: Tensor | None) -> Tensor:
         padding, *others = self.sizes
         given = (weight, self.bias, padding, *others)
@@ -292,10 +314,11 @@ class Residual(nn.Module):
         self.conv_shortcut = None if block.conv_shortcut is None else Convolution.of(block.conv_shortcut)
 
     def forward(self, x: Tensor, time: Tensor | None = None) -> Tensor:
-        h: Tensor = self.conv1(self.norm1(x))
+        shift = None
         if self.time_emb_proj is not None:
             assert time is not None
-            h += self.time_emb_proj(F.silu(time))[:, :, None, None]
+            shift = self.time_emb_proj(F.silu(time))
+        h: Tensor = self.conv1(self.norm1(x), shift=shift)
         beside = x if self.conv_shortcut is None else self.conv_shortcut(x)
         out: Tensor = self.conv2(self.norm2(h), plus=beside)
         return out

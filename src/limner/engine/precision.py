@@ -15,8 +15,8 @@ ONEDNN_HAS = {"bf16": "_is_mkldnn_bf16_supported", "fp16": "_is_mkldnn_fp16_supp
 
 
 def dtype_for(wanted: str, device: torch.device) -> torch.dtype:
-    """ "auto" is bf16 where the hardware has units that multiply matrices of it, else float32: a CPU's other
-    instructions for bf16 are no faster. InputError for a name that is none."""
+    """ "auto" is bf16 where the hardware multiplies it faster than float32, else that. InputError for a name that is
+    none."""
     check(
         wanted == "auto" or wanted in PRECISIONS,
         f'precision = "{wanted}" is not one of auto, {", ".join(PRECISIONS)}',
@@ -25,7 +25,7 @@ def dtype_for(wanted: str, device: torch.device) -> torch.dtype:
         return PRECISIONS[wanted]
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    return torch.bfloat16 if device.type == "cpu" and multiplies_bf16() else torch.float32
+    return torch.bfloat16 if device.type == "cpu" and draws_in_bf16() else torch.float32
 
 
 def can_draw(wanted: str, device: torch.device) -> bool:
@@ -36,6 +36,15 @@ def can_draw(wanted: str, device: torch.device) -> bool:
     return bool(getattr(torch.ops.mkldnn, ONEDNN_HAS[wanted])())
 
 
+def draws_in_bf16() -> bool:
+    """Whether this processor multiplies bf16 faster than float32: matrices of it, or pairs of numbers if it is AMD's.
+    Intel's takes twice as long for those as for float32 (docs/LOG.md)."""
+    features = torch.cpu.get_capabilities()
+    pairs = features.get("avx512_bf16") and "AMD" in str(features.get("cpu_name"))
+    return multiplies_bf16() or bool(pairs)
+
+
 def multiplies_bf16() -> bool:
+    """Whether it has units for matrices of it."""
     features = torch.cpu.get_capabilities()
     return bool(features.get("amx_bf16") or features.get("bf16"))

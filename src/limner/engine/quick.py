@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
+from limner.codecs.vae import Attention
+from limner.engine import attention
 from limner.engine.convolution import QuickConvolution
 from limner.engine.norm import QuickNorm
 
@@ -15,6 +17,9 @@ def quicken(network: nn.Module) -> None:
             setattr(network, name, QuickConvolution(child))
         elif type(child) is nn.GroupNorm:
             setattr(network, name, QuickNorm(child))
+        elif isinstance(child, Attention):
+            child.attend = attention.attend
+            quicken(child)
         else:
             quicken(child)
 

@@ -8,6 +8,7 @@ from torch import nn
 from limner.codecs.vae import VAE
 from limner.core import Family, check
 from limner.engine import packed
+from limner.engine.allocator import pool
 from limner.engine.compiled import compile_network
 from limner.engine.precision import can_draw, dtype_for
 from limner.engine.quick import quicken
@@ -48,6 +49,7 @@ def rest(family: Family) -> None:
     """No step is to be done for now: memory is given back that is soon filled again."""
     for network in family.networks():
         packed.rest(network)
+    pool.clear()
 
 
 @torch.no_grad()

@@ -6,16 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from tests.engine.kernel import MACHINES
+from tests.engine.kernel import MACHINES, forget
 
-from limner.engine import attention, convolution, kernels, linear, norm
-
-KERNELS = {module.__name__.split(".")[-1]: module.kernel for module in (attention, convolution, linear, norm)}
-
-
-def forget() -> None:
-    for kernel in KERNELS.values():
-        kernel.cache_clear()
+from limner.engine import kernels
 
 
 @pytest.fixture(params=MACHINES or [None])

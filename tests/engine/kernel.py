@@ -7,7 +7,7 @@ import shutil
 import pytest
 import torch
 
-from limner.engine import can_draw, kernels
+from limner.engine import attention, can_draw, convolution, kernels, linear, norm
 
 HAS = torch.cpu.get_capabilities()
 MACHINES = [name for name, features in kernels.MACHINES.items() if all(map(HAS.get, features)) and shutil.which("gcc")]
@@ -15,6 +15,13 @@ with_kernel = pytest.mark.skipif(not MACHINES, reason="needs a processor that mu
 with_bf16 = pytest.mark.skipif(
     not can_draw("bf16", torch.device("cpu")), reason="needs a processor with instructions for bfloat16"
 )
+
+KERNELS = {module.__name__.split(".")[-1]: module.kernel for module in (attention, convolution, linear, norm)}
+
+
+def forget() -> None:
+    for kernel in KERNELS.values():
+        kernel.cache_clear()
 
 
 def error(found: torch.Tensor, expected: torch.Tensor) -> float:

@@ -11,13 +11,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.engine.conftest import KERNELS as KINDS
-from tests.engine.conftest import forget
-from tests.engine.kernel import with_kernel
+from tests.engine.kernel import KERNELS, forget, with_kernel
 
 from limner.engine import kernels
 
-kinds = pytest.mark.parametrize("name", KINDS)
+kinds = pytest.mark.parametrize("name", KERNELS)
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +40,7 @@ def change(folder: Path, file: str, right: str, wrong: str, monkeypatch: pytest.
 @with_kernel
 @kinds
 def test_it_is_made_once_and_kept(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    racing = [threading.Thread(target=KINDS[name]) for _ in range(3)]
+    racing = [threading.Thread(target=KERNELS[name]) for _ in range(3)]
     for one in racing:
         one.start()
     for one in racing:
@@ -50,7 +48,7 @@ def test_it_is_made_once_and_kept(name: str, tmp_path: Path, monkeypatch: pytest
     assert len(list((tmp_path / "cache" / "limner" / "compiled").glob(f"{name}-*.so"))) == 1
     forget()
     monkeypatch.setattr(kernels, "_call", lambda command: pytest.fail("it is compiled again"))
-    assert KINDS[name]() is not None
+    assert KERNELS[name]() is not None
 
 
 @with_kernel
@@ -72,7 +70,7 @@ def test_one_that_is_not_compiled_or_computes_something_else_is_left(
     monkeypatch.setattr(kernels, "MACHINES", {"AVX-512": kernels.VECTORS})
     name = "attention" if file.endswith(".h") else file.removesuffix(".c")
     with caplog.at_level(logging.INFO):
-        assert KINDS[name]() is None
+        assert KERNELS[name]() is None
     assert f"{name} is not by AVX-512: " in caplog.text
 
 
@@ -83,7 +81,7 @@ def test_where_the_system_does_not_permit_tiles_vectors_are_taken(
     change(tmp_path, "square_amx.h", "TILE_DATA = 18", "TILE_DATA = 99", monkeypatch)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(kernels.MACHINES["AMX"], True))
     with caplog.at_level(logging.INFO):
-        assert KINDS["attention"]() is not None
+        assert KERNELS["attention"]() is not None
     assert "attention is not by AMX: the system does not let this process use it" in caplog.text
 
 
@@ -97,9 +95,9 @@ def test_what_is_kept_is_made_again_where_a_header_differs(tmp_path: Path, monke
 @kinds
 def test_without_a_compiler_or_such_a_processor_there_is_none(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", "no-such-compiler")
-    assert KINDS[name]() is None
+    assert KERNELS[name]() is None
     forget()
     monkeypatch.delenv("CC")
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
     monkeypatch.setattr(ctypes, "CDLL", lambda path: pytest.fail("it is loaded"))
-    assert KINDS[name]() is None
+    assert KERNELS[name]() is None

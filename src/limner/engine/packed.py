@@ -27,10 +27,10 @@ from limner.codecs import strips
 from limner.engine import attention, convolution, linear
 from limner.engine.allocator import trim
 from limner.engine.norm import Norm
+from limner.engine.source import Source
 from limner.nn import unet, winograd
 from limner.nn.attention import attend
 from limner.nn.residual import ResidualBlock, Upsample
-from limner.store.pages import Pages
 
 Run = Callable[[Tensor, Tensor | None, Tensor | None], Tensor]  # of a map, what is added, and a shift: see Convolution
 
@@ -68,28 +68,6 @@ def rest(network: nn.Module) -> None:
         for layer in resting:
             layer.ready = None
         trim()
-
-
-class Source:
-    """A layer's weights as they were read."""
-
-    def __init__(self, *weights: Tensor) -> None:
-        self.weights = [weight.detach() for weight in weights]
-        self.pages = Pages(*self.weights)
-
-    @property
-    def lasting(self) -> bool:
-        """Whether they can be read again, from a file."""
-        return self.pages.all_mapped
-
-    def read(self) -> Tensor:
-        """One behind the other."""
-        return torch.cat(self.weights) if len(self.weights) > 1 else self.weights[0]
-
-    def let_go(self) -> None:
-        self.pages.forget()
-        if not self.lasting:
-            self.weights = []
 
 
 class Layer(nn.Module):

@@ -92,6 +92,17 @@ def test_a_latent_that_is_read_with_two_texts_is_given_once() -> None:
 
 
 @torch.no_grad()
+def test_another_text_is_read_even_in_the_same_tensor() -> None:
+    unet, (x, t, context, _) = awake(SMALL), inputs(SMALL)
+    assert isinstance(context, Tensor)
+    fast = packed_copy(unet)
+    before = fast(x, t, context)
+    context.neg_()
+    assert apart(fast(x, t, context), unet(x, t, context)) < 1e-4 < apart(fast(x, t, context), before)
+    assert apart(fast(x, t, context[:, :3]), unet(x, t, context[:, :3])) < 1e-4
+
+
+@torch.no_grad()
 @pytest.mark.parametrize("kind", KINDS)
 def test_tokens_that_go_in_parts_say_the_same(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packed, "PART", 100)

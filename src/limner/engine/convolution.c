@@ -102,7 +102,7 @@ static void multiply_point(const bf16 *seen, const bf16 *weights, int64_t channe
         for (int64_t out = 0; out < outs; out += 2 * SIDE) {
             const Rows rows = {seen + band * panel, seen + (band + 1) * panel, STEP, TILE};
             const Columns columns = {weights + out * channels, weights + out * channels + panel, TILE, 1};
-            const Ahead ahead = {columns.near + AHEAD * TILE, columns.far + AHEAD * TILE, 0, 1};
+            const Ahead ahead = {columns.near + AHEAD * TILE, columns.far + AHEAD * TILE, STEP, TILE, 0, 1};
             const Sums to = {sums + band * SIDE * outs + out, outs, SIDE, SIDE * outs};
             if (fetched)
                 multiply(rows, columns, channels / 2, 1, to, ahead);

@@ -3,7 +3,8 @@
 
    Programs that multiply matrices read them from a cache that virtual machines share, at a fraction of what AMX can
    take. Here a block of rows stays in the core's own cache while all weights go by, and of those the next 32 results'
-   are fetched while these are used.
+   are fetched while these are used. Of the two factors one lies in tiles: weights that were ordered for it, or else the
+   block, and then it is results by rows that come out, and are turned.
 
    Channels and results are multiples of 32. Lengths are in elements. */
 
@@ -30,18 +31,18 @@ typedef struct {
     int fresh, last;      /* whether they are the first channels, and the last */
 } Block;
 typedef struct { /* one thread's */
-    float *sums;                          /* of channels before, four tiles of each 32 rows and 32 results */
-    ALIGNED bf16 tail[PANEL * CHANNELS];  /* the last rows, filled up to 32 */
-    ALIGNED bf16 panel[PANEL * CHANNELS]; /* weights of 32 results, if they have no order */
+    float *sums;                         /* of channels before, four tiles of each 32 rows and 32 results */
+    bf16 *block;                         /* in tiles, where weights are not */
+    ALIGNED bf16 tail[PANEL * CHANNELS]; /* the last rows, filled up to 32 */
     ALIGNED float made[PANEL * PANEL];
 } Desk;
 
-/* The weights of 16 results, (16, channels), to tiles of 32 channels, pairs of channels down and results across. */
+/* 16 rows, `channels` apart, to tiles of 32 channels, pairs of channels down and rows across. */
 static void order_tiles(const bf16 *from, int64_t channels, int64_t steps, bf16 *to) {
     for (int64_t step = 0; step < steps; step++) {
         __m512i lines[SIDE];
 #pragma GCC unroll 16
-        for (int out = 0; out < SIDE; out++) lines[out] = _mm512_loadu_si512(from + out * channels + step * STEP);
+        for (int row = 0; row < SIDE; row++) lines[row] = _mm512_loadu_si512(from + row * channels + step * STEP);
         transpose(lines);
 #pragma GCC unroll 16
         for (int pair = 0; pair < SIDE; pair++) _mm512_storeu_si512(to + step * TILE + pair * STEP, lines[pair]);
@@ -98,36 +99,71 @@ static void give(const Work *work, const float *made, int64_t row, int64_t rows,
     }
 }
 
-/* 32 results, from `out` on, of a block. */
-static void panel(const Work *work, const Block *block, Desk *desk, int64_t out, float *sums) {
-    const int64_t channels = work->layer.channels, pairs = up(block->rows, PANEL) / PANEL;
-    const int64_t apart = work->ordered ? SIDE * channels : SIDE * block->steps * STEP;
-    const bf16 *near = work->ordered ? work->weights + out * channels + block->begin * SIDE : desk->panel;
-    for (int64_t half = 0; half < 2 && !work->ordered; half++)
-        order_tiles(work->weights + sixteen(&work->layer, out / SIDE + half) * channels + block->begin, channels,
-                    block->steps, desk->panel + half * apart);
-    const bf16 *far = near + apart, *next = far + apart;
-    const Columns columns = {near, far, TILE, 1};
-    for (int64_t pair = 0; pair < pairs; pair++, sums += PANEL * PANEL) {
-        const int64_t left = block->rows - pair * PANEL, line = left < PANEL ? block->steps * STEP : channels;
-        const bf16 *there = work->x + (block->first + pair * PANEL) * channels + block->begin;
-        const bf16 *upper = left < PANEL ? desk->tail : there;
-        const Rows rows = {upper, upper + SIDE * line, line, STEP};
-        const Ahead ahead = {next, next + apart, work->ordered ? pair : SIDE, pairs};
-        float *made = block->fresh && block->last ? desk->made : sums;
-        multiply(rows, columns, block->steps * SIDE, block->fresh, in_tiles(made), ahead);
-        if (!block->last) continue;
-        give(work, made, block->first + pair * PANEL, left < PANEL ? left : PANEL, out);
+/* From tiles of results by rows to those of rows by results. */
+static void turn(float made[PANEL * PANEL]) {
+    __m512i tiles[4][SIDE];
+    for (int tile = 0; tile < 4; tile++) {
+        for (int row = 0; row < SIDE; row++) tiles[tile][row] = _mm512_load_si512(made + (tile * SIDE + row) * SIDE);
+        transpose(tiles[tile]);
+    }
+    for (int tile = 0; tile < 4; tile++) {
+        const int from = tile % 2 * 2 + tile / 2;
+        for (int row = 0; row < SIDE; row++) _mm512_store_si512(made + (tile * SIDE + row) * SIDE, tiles[from][row]);
     }
 }
 
-/* The last rows of a block where they are fewer than 32. */
-static void take_tail(const Work *work, const Block *block, Desk *desk) {
+/* The first of 32 rows of a block, and how far it is from one to the next. */
+static const bf16 *rows_of(const Work *work, const Block *block, const Desk *desk, int64_t row, int64_t *apart) {
+    *apart = block->rows - row < PANEL ? block->steps * STEP : work->layer.channels;
+    return block->rows - row < PANEL ? desk->tail : work->x + (block->first + row) * work->layer.channels + block->begin;
+}
+
+/* Sums of 32 rows of a block, by 32 results, from `out` on, of weights in tiles. */
+static void by_ordered(const Work *work, const Block *block, const Desk *desk, int64_t row, int64_t out, float *sums) {
+    const int64_t panel = SIDE * work->layer.channels;
+    const bf16 *near = work->weights + out * work->layer.channels + block->begin * SIDE, *next = near + 2 * panel;
+    int64_t apart;
+    const bf16 *upper = rows_of(work, block, desk, row, &apart);
+    const Rows rows = {upper, upper + SIDE * apart, apart, STEP};
+    const Columns columns = {near, near + panel, TILE, 1};
+    const Ahead ahead = {next, next + panel, STEP, TILE, row / PANEL, up(block->rows, PANEL) / PANEL};
+    multiply(rows, columns, block->steps * SIDE, block->fresh, in_tiles(sums), ahead);
+}
+
+/* Those of 32 results by 32 rows of a block in tiles. */
+static void by_block(const Work *work, const Block *block, const Desk *desk, int64_t row, int64_t out, float *sums) {
+    const int64_t channels = work->layer.channels, panel = SIDE * STEP * block->steps;
+    const bf16 *first = work->weights + block->begin, *near = desk->block + row / SIDE * panel, *lines[4];
+    for (int half = 0; half < 4; half++) lines[half] = first + sixteen(&work->layer, out / SIDE + half) * channels;
+    const Rows rows = {lines[0], lines[1], channels, STEP};
+    const Columns columns = {near, near + panel, TILE, block->rows - row > SIDE};
+    const Ahead ahead = {lines[2], lines[3], channels, STEP, row / PANEL, up(block->rows, PANEL) / PANEL};
+    multiply(rows, columns, block->steps * SIDE, block->fresh, in_tiles(sums), ahead);
+}
+
+/* 32 results, from `out` on, of a block. */
+static void panel(const Work *work, const Block *block, Desk *desk, int64_t out, float *sums) {
+    for (int64_t row = 0; row < block->rows; row += PANEL, sums += PANEL * PANEL) {
+        const int64_t left = block->rows - row;
+        float *made = block->fresh && block->last ? desk->made : sums;
+        (work->ordered ? by_ordered : by_block)(work, block, desk, row, out, made);
+        if (!block->last) continue;
+        if (!work->ordered) turn(made);
+        give(work, made, block->first + row, left < PANEL ? left : PANEL, out);
+    }
+}
+
+/* The last rows of a block where they are fewer than 32; and all, in tiles, where weights are not. */
+static void take(const Work *work, const Block *block, Desk *desk) {
     const int64_t count = block->rows % PANEL, width = block->steps * STEP, channels = work->layer.channels;
-    if (!count) return;
     const bf16 *from = work->x + (block->first + block->rows - count) * channels + block->begin;
     for (int64_t row = 0; row < count; row++) memcpy(desk->tail + row * width, from + row * channels, 2 * width);
-    memset(desk->tail + count * width, 0, 2 * (PANEL - count) * width);
+    if (count) memset(desk->tail + count * width, 0, 2 * (PANEL - count) * width);
+    for (int64_t row = 0; row < block->rows && !work->ordered; row += SIDE) {
+        int64_t apart;
+        const bf16 *there = rows_of(work, block, desk, row / PANEL * PANEL, &apart) + row % PANEL * apart;
+        order_tiles(there, apart, block->steps, desk->block + row * width);
+    }
 }
 
 /* Results `from` until `until` of some rows, their channels chunk by chunk. */
@@ -137,7 +173,7 @@ static void run(const Work *work, Desk *desk, int64_t first, int64_t rows, int64
     for (int64_t step = 0; step < all; step += each) {
         const int64_t left = all - step;
         const Block block = {first, rows, step * STEP, left < each ? left : each, step == 0, left <= each};
-        take_tail(work, &block, desk);
+        take(work, &block, desk);
         for (int64_t out = from; out < until; out += PANEL)
             panel(work, &block, desk, out, desk->sums + (out - from) * pairs * PANEL);
     }
@@ -152,10 +188,12 @@ int linear(Work work, int threads) {
     int failed = 0;
 #pragma omp parallel num_threads(threads) reduction(| : failed)
     {
-        Desk *desk = room(sizeof(Desk) + (work.layer.channels > CHANNELS ? each * rows * sizeof(float) : 0));
+        const int64_t width = work.layer.channels < CHANNELS ? work.layer.channels : CHANNELS;
+        const int64_t sums = work.layer.channels > width ? each * rows : 0, tiles = work.ordered ? 0 : rows * width;
+        Desk *desk = room(sizeof(Desk) + sums * sizeof(float) + tiles * sizeof(bf16));
         failed = !desk;
         if (!failed) {
-            desk->sums = (float *)(desk + 1);
+            desk->sums = (float *)(desk + 1), desk->block = (bf16 *)(desk->sums + sums);
             begin();
         }
 #pragma omp for schedule(dynamic, 1)

@@ -2,9 +2,10 @@
 
 A layer's weights are laid out anew when it is first called, as the best layout depends on how much it has to do; the
 ones that they came from are given up. Where those lie in a file that is mapped, a layer that does little with many
-weights reads them from there each time, and `rest` gives up what the others laid out, until the next call. Adding to
-a residual stream, GELU and its product with the values take no pass of their own: they are done while the numbers are
-in registers. Convolutions of 3 x 3 are Winograd's where that pays: in float32 by nn/winograd.py, in bfloat16 by ours.
+weights reads them from there each time, and `rest` gives up what the others laid out, until the next call. The keys and
+values of a text are kept from step to step. Adding to a residual stream, GELU and its product with the values take no
+pass of their own: they are done while the numbers are in registers. Convolutions of 3 x 3 are Winograd's where that
+pays: in float32 by nn/winograd.py, in bfloat16 by ours.
 
 B batch, C channels, O of the result, h and w the grid, N its places, W width, H heads, D head size.
 """
@@ -12,6 +13,7 @@ B batch, C channels, O of the result, h and w the grid, N its places, W width, H
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import sys
 from collections.abc import Callable
@@ -27,7 +29,7 @@ from limner.codecs import strips
 from limner.engine import attention, convolution, linear
 from limner.engine.allocator import trim
 from limner.engine.norm import Norm
-from limner.engine.source import Source
+from limner.engine.source import Source, locate
 from limner.nn import unet, winograd
 from limner.nn.attention import attend
 from limner.nn.residual import ResidualBlock, Upsample
@@ -35,7 +37,7 @@ from limner.nn.residual import ResidualBlock, Upsample
 Run = Callable[[Tensor, Tensor | None, Tensor | None], Tensor]  # of a map, what is added, and a shift: see Convolution
 
 PLAIN = ([1, 1], [1, 1], [1, 1], 1)  # padding, stride, dilation and groups of most convolutions of 3 x 3
-AS_READ, IN_RUNS = "C i j", "i j C"  # axes of an unfolded convolution: those of its weight; those that copy fastest
+AS_READ, IN_RUNS = -1, 3  # where an unfolded convolution has its taps: behind channels, as its weight; before them
 PART, NARROW = 1024, 512  # tokens of a gated MLP at once, and the width up to which its weights are read so often
 FEW = 256  # places: with fewer, laying weights out takes as long as using them, and so it may as well be done each time
 
@@ -44,6 +46,7 @@ def pack(network: nn.Module, *, kernels: bool = False) -> None:
     """Replace the layers of a U-Net on a CPU: it only draws from then on, without gradients or weights to save. With
     `kernels`, what our own can do is theirs."""
     _replace(network)
+    locate(layer.source for layer in network.modules() if isinstance(layer, Layer))
     for layer in network.modules():
         if isinstance(layer, Layer | Norm | SelfAttention | CrossAttention):
             layer.kernels = kernels
@@ -63,10 +66,10 @@ def available() -> bool:
 
 
 def rest(network: nn.Module) -> None:
-    """Give up what can be made again, at the next call, from files."""
-    if resting := [layer for layer in network.modules() if isinstance(layer, Layer) and layer.source.lasting]:
+    """Give up what can be made again, at the next call."""
+    if resting := [layer for layer in network.modules() if isinstance(layer, Layer | CrossAttention)]:
         for layer in resting:
-            layer.ready = None
+            layer.rest()
         trim()
 
 
@@ -89,6 +92,10 @@ class Layer(nn.Module):
 
     def prepare(self, x: Tensor) -> Any:
         raise NotImplementedError
+
+    def rest(self) -> None:
+        if self.source.lasting:
+            self.ready = None
 
 
 class Linear(Layer):
@@ -199,10 +206,10 @@ class Convolution(Layer):
         return len(x) * x.shape[2] * x.shape[3] < FEW * math.prod(self.sizes[1])
 
     @_then_shifted
-    def _unfolded(self, axes: str, weight: Tensor, x: Tensor, plus: Tensor | None) -> Tensor:
-        """Of a weight (O, C k k), its axes as they are named, and what the windows see, (B N, C k k): laying
-        convolutions' weights out is slow."""
-        seen, (height, width) = self._seen(x, axes)
+    def _unfolded(self, taps: int, weight: Tensor, x: Tensor, plus: Tensor | None) -> Tensor:
+        """Of a weight (O, C k k), or (O, k k C), and what the windows see, (B N, C k k): laying convolutions' weights
+        out is slow."""
+        seen, (height, width) = self._seen(x, taps)
         other = None if plus is None else rearrange(plus, "B O h w -> (B h w) O")
         if self.kernels and linear.suits(seen, self.outs):
             made = linear.apply(seen, weight, self.wide, plus=other)
@@ -210,11 +217,13 @@ class Convolution(Layer):
             made = _product(seen, weight, self.bias, other)
         return rearrange(made, "(B h w) O -> B O h w", h=height, w=width)
 
-    def _seen(self, x: Tensor, axes: str) -> tuple[Tensor, tuple[int, int]]:
+    def _seen(self, x: Tensor, taps: int) -> tuple[Tensor, tuple[int, int]]:
         ([edge, _], [step, _], *_) = self.sizes
-        padded = F.pad(x, (edge,) * 4) if edge else x
-        windows = padded.unfold(2, self.side, step).unfold(3, self.side, step)
-        return rearrange(windows, f"B C h w i j -> (B h w) ({axes})"), (windows.shape[2], windows.shape[3])
+        padded = rearrange(F.pad(x, (edge,) * 4) if edge else x, "B C h w -> B h w C")
+        high, wide = (range(0, side - self.side + 1, step) for side in padded.shape[1:3])
+        places = itertools.product(range(self.side), repeat=2)
+        seen = [padded[:, i : i + high.stop : step, j : j + wide.stop : step] for i, j in places]
+        return torch.stack(seen, dim=taps).flatten(0, 2).flatten(1), (len(high), len(wide))
 
     def prepare(self, x: Tensor) -> Run:
         weight = self.source.read()
@@ -223,7 +232,7 @@ class Convolution(Layer):
         if self.kernels and self.sizes == PLAIN and convolution.pays(x, weight):
             return partial(self._by_kernel, convolution.order(weight))
         if self.kernels and (self._is_small(x) or self.side == 1) and linear.suits(weight.flatten(1)[:1], self.outs):
-            flat = rearrange(weight, f"O C i j -> O ({IN_RUNS})")
+            flat = rearrange(weight, "O C i j -> O (i j C)")
             return partial(self._unfolded, IN_RUNS, linear.order(flat))
         laid = weight.contiguous(memory_format=torch.channels_last)
         packed = torch.ops.mkldnn._reorder_convolution_weight(laid, *self.sizes, list(x.shape))
@@ -364,11 +373,22 @@ class CrossAttention(nn.Module):
         self.heads = layer.heads
         self.query, self.memory = Linear(layer.to_q.weight), Linear(layer.to_k.weight, layer.to_v.weight)
         self.out = _packed(layer.to_out[0])
+        self.read: tuple[Tensor, Tensor] | None = None  # the latest text, and its keys and values
 
     def forward(self, x: Tensor, context: Tensor, *, plus: Tensor) -> Tensor:
         query = rearrange(self.query(x), "B N (H D) -> B H N D", H=self.heads)
-        key, value = rearrange(self.memory(context), "B L (two H D) -> two B H L D", two=2, H=self.heads)
+        key, value = rearrange(self._memory_of(context), "B L (two H D) -> two B H L D", two=2, H=self.heads)
         return self.out(rearrange(_attend(query, key, value, kernels=self.kernels), "B H N D -> B N (H D)"), plus)
+
+    def _memory_of(self, context: Tensor) -> Tensor:
+        """Step after step reads the same text."""
+        read = self.read
+        if read is None or not torch.equal(read[0], context):
+            read = self.read = context.clone(), self.memory(context)
+        return read[1]
+
+    def rest(self) -> None:
+        self.read = None
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, *, kernels: bool) -> Tensor:

@@ -13,7 +13,7 @@ from limner.engine.compiled import compile_network
 from limner.engine.precision import can_draw, dtype_for
 from limner.engine.quick import quicken
 from limner.nn.unet import UNet
-from limner.store.pages import forget
+from limner.store.pages import forget, mappings
 
 
 def prepared(family: Family, *, precision: str = "auto", compile: str = "auto", calls: int = 0) -> Family:
@@ -55,11 +55,12 @@ def rest(family: Family) -> None:
 @torch.no_grad()
 def narrow(network: nn.Module, dtype: torch.dtype) -> None:
     """Parameters and buffers to `dtype`, one by one: at no time are all there twice."""
+    files = mappings()
     for module in network.modules():
         for own in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
             if own.is_floating_point() and own.dtype is not dtype:
                 before, own.data = own.data, own.data.to(dtype)
-                forget(before)
+                forget(before, mapped=files)
 
 
 def _on_cpu(network: nn.Module) -> bool:

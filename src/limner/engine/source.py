@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
-from limner.store.pages import Pages
+from limner.store.pages import Pages, mappings
 
 
 class Source:
@@ -13,7 +16,10 @@ class Source:
 
     def __init__(self, *weights: Tensor) -> None:
         self.weights = [weight.detach() for weight in weights]
-        self.pages = Pages(*self.weights)
+
+    @cached_property
+    def pages(self) -> Pages:
+        return Pages(*self.weights)
 
     @property
     def lasting(self) -> bool:
@@ -28,3 +34,10 @@ class Source:
         self.pages.forget()
         if not self.lasting:
             self.weights = []
+
+
+def locate(sources: Iterable[Source]) -> None:
+    """Find out together where they lie: one by one it would take as long as loading them."""
+    files = mappings()
+    for one in sources:
+        one.pages = Pages(*one.weights, mapped=files)

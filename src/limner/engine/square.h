@@ -22,11 +22,12 @@ typedef struct {
     int64_t row, right, down; /* to the next, to those of the far columns, to those of the lower rows */
 } Sums;
 typedef struct {
-    const bf16 *near, *far; /* tiles that are read soon */
-    int64_t first, each;    /* of their 16 rows those that are fetched now */
+    const bf16 *near, *far; /* 16 and 16 rows that are read soon, 32 numbers at a time */
+    int64_t row, step;      /* to the next row, and to the next 32 numbers */
+    int64_t first, each;    /* of the 16 those that are fetched now */
 } Ahead;
 
-static const Ahead NOTHING = {NULL, NULL, SIDE, SIDE};
+static const Ahead NOTHING = {NULL, NULL, 0, 0, SIDE, SIDE};
 
 /* One tile of 16 by 16 sums behind the other. */
 INLINE Sums in_tiles(float *first) { return (Sums){first, SIDE, SIDE * SIDE, 2 * SIDE * SIDE}; }

@@ -18,8 +18,8 @@ INLINE void written(void) { __asm__ volatile("" ::: "memory"); }
 
 INLINE void fetch(const Ahead *ahead, int64_t step) {
     for (int64_t row = ahead->first; row < SIDE; row += ahead->each) {
-        _mm_prefetch((const char *)(ahead->near + step * TILE + row * STEP), _MM_HINT_T1);
-        _mm_prefetch((const char *)(ahead->far + step * TILE + row * STEP), _MM_HINT_T1);
+        _mm_prefetch((const char *)(ahead->near + step * ahead->step + row * ahead->row), _MM_HINT_T1);
+        _mm_prefetch((const char *)(ahead->far + step * ahead->step + row * ahead->row), _MM_HINT_T1);
     }
 }
 

@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from limner import store
 from limner.core import Family, InputError, Tokenizer, nearest, parse, unparse
-from limner.store.pages import forget
+from limner.store.pages import Spans, forget, mappings
 from limner.store.weights import check_match, finite
 from limner.text import load_tokenizer
 
@@ -130,7 +130,10 @@ def _load_own(folder: Path, dtype: torch.dtype | None) -> Family:
     check_match(f"{folder}: weights and config do not belong together", expected, stored.tensors)
     drawing = {id(one) for network in family.networks() for one in network.state_dict(keep_vars=True).values()}
     kinds = {name: dtype if dtype and id(one) in drawing else one.dtype for name, one in expected.items()}
-    family.load_state_dict({name: _cast(stored.tensors[name], kind) for name, kind in kinds.items()}, assign=True)
+    files = mappings()
+    family.load_state_dict(
+        {name: _cast(stored.tensors[name], kind, mapped=files) for name, kind in kinds.items()}, assign=True
+    )
     return family.eval()
 
 
@@ -146,17 +149,18 @@ def export(path: Path, family: Family) -> None:
 @torch.no_grad()
 def _cast_all(family: Family, dtype: torch.dtype | None) -> Family:
     """Weights that are there in any precision to float32, and those of its `networks` to `dtype`."""
+    files = mappings()
     drawing = {id(one) for network in family.networks() for one in network.state_dict(keep_vars=True).values()}
     for one in family.state_dict(keep_vars=True).values():
         if one.is_floating_point():
-            one.data = _cast(one.data, dtype if dtype and id(one) in drawing else torch.float32)
+            one.data = _cast(one.data, dtype if dtype and id(one) in drawing else torch.float32, mapped=files)
     return family
 
 
-def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+def _cast(tensor: Tensor, dtype: torch.dtype, *, mapped: Spans) -> Tensor:
     made = tensor.to(dtype)
     if made is not tensor:
-        forget(tensor)
+        forget(tensor, mapped=mapped)
     return made
 
 

@@ -1,6 +1,6 @@
 """Weights in other programs' folders: one file or shards with an index, plain or in a variant such as fp16.
 
-They are mapped. `read` reads no number; `examine` reads all, with no more than a few tensors' in memory.
+They are mapped. `read` reads no number; `examine` reads all, with no more than a tensor's in memory.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ from torch import Tensor
 
 from limner.core import InputError
 from limner.store.documents import read_json
-from limner.store.pages import forget
+from limner.store.pages import forget, mappings
 from limner.store.weights import CONVERT, check_finite, mapped
 
 SUFFIX = ".safetensors"
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
-TOGETHER = 8 << 20  # bytes that are let go together: finding out where they lie takes milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +74,11 @@ def read(path: Path) -> Weights:
 
 
 def examine(where: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Look at every number, and let tensors go: in memory are some, or the largest. InputError names one."""
-    seen: list[Tensor] = []
+    """Look at every number, one tensor after the other, and let each go. InputError names one."""
+    files = mappings()
     for name, one in tensors.items():
         check_finite(where, {name: one})
-        seen.append(one)
-        if sum(some.nbytes for some in seen) >= TOGETHER:
-            forget(*seen)
-            seen.clear()
-    forget(*seen)
+        forget(one, mapped=files)
 
 
 def _places(index: Path) -> dict[Path, set[str]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from limner.cli.main import main
+from limner.engine import precision
 from limner.serve.ledger import Keys, Ledger
 
 
@@ -32,6 +33,14 @@ def test_models_that_are_none(capsys: pytest.CaptureFixture[str]) -> None:
     assert 'did you mean "flow-scenes"' in refused(capsys, "serve", "flow-scene", "--port", "0")
     assert "draws no pictures" in refused(capsys, "serve", "clip-scenes", "--port", "0")
     assert "two models" in refused(capsys, "serve", "flow-scenes", "flow-scenes", "--port", "0")
+
+
+def test_how_to_draw(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said when it begins, and not with the first picture."""
+    assert 'precision = "bf17" is not one of auto' in refused(capsys, "serve", "--precision", "bf17", "--port", "0")
+    assert "compile" in refused(capsys, "serve", "--compile", "maybe", "--port", "0")
+    monkeypatch.setattr(precision, "can_draw", lambda wanted, device: wanted != "fp16")
+    assert "not for this processor" in refused(capsys, "serve", "--precision", "fp16", "--port", "0")
 
 
 def test_a_port_in_use(capsys: pytest.CaptureFixture[str]) -> None:

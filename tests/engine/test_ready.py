@@ -35,7 +35,7 @@ def dtypes(module: nn.Module) -> set[torch.dtype]:
 @pytest.fixture
 def every_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is made ready in it need not be drawn with."""
-    monkeypatch.setattr(ready, "can_draw", lambda precision, device: True)
+    monkeypatch.setattr(precision, "can_draw", lambda precision, device: True)
 
 
 @pytest.mark.usefixtures("every_precision")

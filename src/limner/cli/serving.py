@@ -10,8 +10,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from limner import engine
 from limner.core import InputError, check, nearest
-from limner.pipeline import DEFAULT
+from limner.pipeline import CPU, DEFAULT
 
 if TYPE_CHECKING:
     from limner.serve.ledger import Key, Keys, Ledger
@@ -46,6 +47,8 @@ class Order:
 def hold(order: Order, *, say: Callable[[str], object]) -> None:
     """Open the address and the ledger, and serve."""
     needed("limner.serve.app")
+    engine.check_can_draw(order.precision, CPU)
+    engine.check_wish(order.compile)
     from limner.serve.ledger import Ledger
     from limner.serve.listening import Address
 

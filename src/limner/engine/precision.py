@@ -36,6 +36,15 @@ def can_draw(wanted: str, device: torch.device) -> bool:
     return bool(getattr(torch.ops.mkldnn, ONEDNN_HAS[wanted])())
 
 
+def check_can_draw(wanted: str, device: torch.device, *, key: str = "precision") -> None:
+    """InputError where it cannot, or where this is no precision."""
+    dtype_for(wanted, device)
+    check(
+        can_draw(wanted, device),
+        f'{key} = "{wanted}" is not for this processor, which has no instructions for it; leave it at "auto"',
+    )
+
+
 def draws_in_bf16() -> bool:
     """Whether this processor multiplies bf16 faster than float32: matrices of it, or pairs of numbers if it is AMD's.
     Intel's takes twice as long for those as for float32 (docs/LOG.md)."""

@@ -6,11 +6,11 @@ import torch
 from torch import nn
 
 from limner.codecs.vae import VAE
-from limner.core import Family, check
+from limner.core import Family
 from limner.engine import packed
 from limner.engine.allocator import pool
 from limner.engine.compiled import compile_network
-from limner.engine.precision import can_draw, dtype_for
+from limner.engine.precision import check_can_draw, dtype_for
 from limner.engine.quick import quicken
 from limner.nn.unet import UNet
 from limner.store.pages import forget, mappings
@@ -24,10 +24,8 @@ def prepared(family: Family, *, precision: str = "auto", compile: str = "auto", 
     neither. A family that names no networks stays as it is. InputError where the device has no such precision.
     """
     dtype, networks = dtype_for(precision, family.device), family.networks()
-    check(
-        not networks or can_draw(precision, family.device),
-        f'precision = "{precision}" is not for this processor, which has no instructions for it; leave it away',
-    )
+    if networks:
+        check_can_draw(precision, family.device)
     for network in networks:
         prepare(network, dtype, compile=compile, calls=calls)
     return family

@@ -47,9 +47,9 @@ class Part:
 
     def fitted(self, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
         self.check(expected)
-        examine(self.where, self.tensors)
-        inner = self.inner(expected)
-        return {f"{self.ours}{name}": one for name, one in self.layout.to_ours(self.tensors, inner).items()}
+        ours = self.layout.to_ours(self.tensors, self.inner(expected))
+        examine(self.where, self.tensors)  # last, as it lets go what others of ours were put together from
+        return {f"{self.ours}{name}": one for name, one in ours.items()}
 
 
 @dataclass(frozen=True, slots=True)

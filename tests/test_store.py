@@ -141,6 +141,12 @@ def test_what_is_no_model_folder_is_told_apart(tmp_path):
     assert refused(write(tmp_path / "model") / "model.safetensors", "name the model's folder")
 
 
+def test_a_part_of_another_programs_model_is_called_so(tmp_path):
+    (tmp_path / "config.json").write_text('{"_class_name": "UNet2DConditionModel"}')
+    with pytest.raises(InputError, match=r"names no family; .* name the folder of the whole"):
+        store.read(tmp_path)
+
+
 def test_numbers_that_are_not_finite_are_refused(tmp_path):
     for number, dtype in ((float("nan"), torch.float32), (float("inf"), torch.float16), (-np.inf, torch.bfloat16)):
         bad = torch.ones(5, dtype=dtype)

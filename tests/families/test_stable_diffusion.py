@@ -154,6 +154,7 @@ def test_a_mask_wants_its_image(model: StableDiffusion) -> None:
         ({"unet": replace(TINY.unet, channels_in=5)}, "channels_in = 5"),
         ({"unet": replace(TINY.unet, added=3)}, "unet.added = 3"),
         ({"image_size": SIDE + 1}, f"image_size = {SIDE + 1}"),
+        ({"schedule": replace(TINY.schedule, zero_terminal_snr=True), "prediction": "epsilon"}, "pure noise"),
         ({"dropped": 1.0}, "dropped = 1"),
         ({"gamma": 0.0}, "gamma = 0"),
     ],

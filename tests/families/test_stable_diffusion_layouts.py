@@ -273,6 +273,7 @@ def test_what_it_was_trained_for_is_read_from_the_scheduler(folder: Path) -> Non
 
 
 FAULTS: list[tuple[str, dict[str, Any], str]] = [
+    ("scheduler/scheduler_config.json", {"rescale_betas_zero_snr": True}, "pure noise"),
     ("unet/config.json", {"class_embed_type": "timestep"}, "class_embed_type = 'timestep' is not known"),
     ("unet/config.json", {"time_cond_proj_dim": 256}, "time_cond_proj_dim = 256 is not known"),
     ("unet/config.json", {"dual_cross_attention": True}, "dual_cross_attention = True is not known"),

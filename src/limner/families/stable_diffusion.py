@@ -100,6 +100,11 @@ class Config:
             self.image_size > 0 and self.image_size % self.multiple == 0,
             f"image_size = {self.image_size} does not divide by {self.multiple}",
         )
+        check(
+            self.prediction != "epsilon" or not self.schedule.zero_terminal_snr,
+            'prediction = "epsilon" says nothing of pure noise, with which schedule.zero_terminal_snr begins; set '
+            'prediction = "v_prediction"',
+        )
         check(0.0 <= self.dropped < 1.0, f"dropped = {self.dropped} is not a share from 0 up to 1")
         check(
             self.learning is None or self.vae.scale == "measured",

@@ -157,6 +157,15 @@ def _check_folder(folder: Path) -> None:
         raise InputError(f"{folder} does not exist; name a model's folder")
     if not holds_model(folder):
         raise InputError(f"{folder} holds no model: there is no {CONFIG} in it; name a model's folder")
+    if not (folder / MANIFEST).is_file() and not _is_ours(_json(folder / CONFIG)):
+        raise InputError(
+            f"{folder} holds no model of Limner's: its {CONFIG} names no family; if it is a part of another program's "
+            "model, such as its unet, name the folder of the whole"
+        )
+
+
+def _is_ours(config: object) -> bool:
+    return isinstance(config, dict) and "family" in config
 
 
 def _check_replaceable(folder: Path) -> None:

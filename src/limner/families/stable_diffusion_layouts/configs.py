@@ -231,6 +231,11 @@ class Scheduler:
         return known(Scheduler, values, where, only=NOISE_ONLY, ignored=own)
 
     def ours(self) -> ScheduleConfig:
+        check(
+            self.prediction_type != "epsilon" or not self.rescale_betas_zero_snr,
+            'prediction_type = "epsilon" says nothing of pure noise, with which rescale_betas_zero_snr begins; such a '
+            "model was trained for v_prediction",
+        )
         return ScheduleConfig(
             kind=self.beta_schedule, first=self.beta_start, last=self.beta_end, times=self.num_train_timesteps,
             zero_terminal_snr=self.rescale_betas_zero_snr,

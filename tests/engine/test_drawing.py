@@ -11,7 +11,7 @@ from tests.engine.kernel import with_bf16
 from limner import families
 from limner.codecs.vae import VAEConfig
 from limner.core import InputError
-from limner.engine import packed
+from limner.engine import layers
 from limner.families.stable_diffusion import Config, StableDiffusion
 from limner.nn.unet import UNetConfig
 from limner.pipeline import Pipeline
@@ -64,9 +64,9 @@ def test_it_is_loaded_in_the_precision_asked_for_and_packed_when_it_first_draws(
     pipe = Pipeline.from_pretrained(folder, precision="bf16")
     assert {one.dtype for network in pipe.family.networks() for one in network.parameters()} == {torch.bfloat16}
     assert isinstance(pipe.family, StableDiffusion)
-    assert not isinstance(pipe.family.unet.conv_in, packed.Convolution)
+    assert not isinstance(pipe.family.unet.conv_in, layers.Convolution)
     drawn(pipe.to("cpu"))
-    assert isinstance(pipe.family.unet.conv_in, packed.Convolution)
+    assert isinstance(pipe.family.unet.conv_in, layers.Convolution)
     with pytest.raises(InputError, match="small was made fast for where it drew; load it again"):
         pipe.to("cpu")
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from tests.engine.kernel import error, with_kernel
 from torch import Tensor, nn
 
-from limner.engine import linear, packed
+from limner.engine import layers, linear
 
 pytestmark = [with_kernel, pytest.mark.usefixtures("only_drawing", "each_machine")]
 WITHIN = 2.5e-3  # of bfloat16, rounded once
@@ -115,7 +115,7 @@ def test_packed_layers_take_it_only_when_they_may(kernels: bool) -> None:
     x, weight, bias = drawn(300, 64, 128)
     layer = nn.Linear(64, 128).bfloat16()
     layer.weight, layer.bias = nn.Parameter(weight), nn.Parameter(bias.bfloat16())
-    plain, gated = (kind(layer.weight, bias=layer.bias) for kind in (packed.Linear, packed.Gated))
+    plain, gated = (kind(layer.weight, bias=layer.bias) for kind in (layers.Linear, layers.Gated))
     plain.kernels = gated.kernels = kernels
     wide = bias.bfloat16().float()
     assert torch.equal(plain(x), linear.apply(x, weight, wide)) or not kernels
@@ -131,7 +131,7 @@ def test_convolutions_of_one_place_and_of_few(kernel: int, side: int) -> None:
     x = torch.randn(2, 64, side, side).bfloat16().contiguous(memory_format=torch.channels_last)
     plus = torch.randn(2, 96, side, side).bfloat16()
     exact = F.conv2d(x.double(), layer.weight.double(), layer.bias.double(), padding=kernel // 2)
-    made = packed.Convolution.of(layer)
+    made = layers.Convolution.of(layer)
     made.kernels = True
     assert error(made(x), exact) < WITHIN
     assert error(made(x, plus), exact + plus.double()) < WITHIN

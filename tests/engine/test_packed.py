@@ -15,7 +15,7 @@ import torch
 from tests.engine.kernel import with_bf16, with_kernel
 from torch import Tensor
 
-from limner.engine import packed
+from limner.engine import layers, packed
 from limner.nn.unet import UNet, UNetConfig
 from limner.store import pages, weights
 
@@ -126,7 +126,7 @@ def test_large_maps_in_float32_go_by_winograd_and_small_ones_do_not() -> None:
         fast = packed_copy(awake(SMALL))
         fast(*inputs(SMALL, **size))
         assert isinstance(fast.mid_block.resnets[0], packed.Residual)
-        return {one.ready.func.__name__ for one in fast.modules() if isinstance(one, packed.Convolution) and one.ready}
+        return {one.ready.func.__name__ for one in fast.modules() if isinstance(one, layers.Convolution) and one.ready}
 
     assert chosen(height=32, width=32) == {"_winograd", "_direct"}
     assert chosen(batch=1, height=8, width=8) == {"_direct"}
@@ -159,14 +159,14 @@ def test_weights_in_a_file_are_read_again_after_a_rest(
     fast = UNet(KINDS[kind]).eval().requires_grad_(False)
     fast.load_state_dict(weights.load(tmp_path / "unet.safetensors"), assign=True)
     packed.pack(fast, kernels=kernels)
-    layers = [one for one in fast.modules() if isinstance(one, packed.Layer)]
-    assert all(one.source.lasting for one in layers)
+    found = [one for one in fast.modules() if isinstance(one, layers.Layer)]
+    assert all(one.source.lasting for one in found)
     first = fast(*given)
     assert apart(first, unet(*given)) < within
-    ready = [one for one in layers if one.ready is not None]
-    assert 0 < len(ready) < len(layers)  # the last level has few places
+    ready = [one for one in found if one.ready is not None]
+    assert 0 < len(ready) < len(found)  # the last level has few places
     packed.rest(fast)
-    assert not any(one.ready for one in layers)
+    assert not any(one.ready for one in found)
     assert torch.equal(fast(*given), first)
 
 

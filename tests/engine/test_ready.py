@@ -8,7 +8,7 @@ from torch import nn
 
 from limner import engine
 from limner.core import Family, InputError
-from limner.engine import compiled, packed, precision, ready
+from limner.engine import compiled, layers, packed, precision, ready
 from limner.engine.allocator import LEAST, Pool
 from limner.nn.unet import UNet, UNetConfig
 
@@ -45,7 +45,7 @@ def test_what_it_names_is_narrowed_and_its_unet_packed() -> None:
     assert dtypes(family.unet) == dtypes(family.codec) == {torch.bfloat16}
     assert dtypes(family.judge) == {torch.float32}
     assert family.codec.count.dtype is torch.int64
-    assert isinstance(family.unet.conv_in, packed.Convolution)
+    assert isinstance(family.unet.conv_in, layers.Convolution)
     assert isinstance(family.codec, nn.Conv2d)
 
 
@@ -113,10 +113,10 @@ def test_on_a_cpu_nothing_is_compiled_unless_asked_for(monkeypatch: pytest.Monke
 @pytest.mark.parametrize(("compile", "kernels"), [("auto", True), ("off", False)])
 def test_where_nothing_is_to_be_compiled_kernels_neither(compile: str, kernels: bool) -> None:
     family = engine.prepared(Named(), precision="bf16", compile=compile)
-    kinds = (packed.SelfAttention, packed.CrossAttention, packed.Convolution)
-    layers = [layer for layer in family.networks()[0].modules() if isinstance(layer, kinds)]
-    assert layers
-    assert all(layer.kernels is kernels for layer in layers)
+    kinds = (packed.SelfAttention, packed.CrossAttention, layers.Convolution)
+    replaced = [layer for layer in family.networks()[0].modules() if isinstance(layer, kinds)]
+    assert replaced
+    assert all(layer.kernels is kernels for layer in replaced)
 
 
 def test_compiling_without_a_compiler_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

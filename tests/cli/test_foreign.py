@@ -129,7 +129,7 @@ def test_what_was_drawn_in_a_precision_that_this_processor_lacks_is_drawn_again_
     Pipeline(model).save_pretrained(home / "folder")
     done = Pipeline.from_pretrained("folder")("a cat", **STEPS)
     save_picture(done.images[0], Path("other.png"), replace(done.settings[0], precision="fp16"))
-    monkeypatch.setattr(engine, "can_draw", lambda precision, device: precision != "fp16")
+    monkeypatch.setattr(engine, "can_compute", lambda precision, device: precision != "fp16")
     again = run("rerun", "other.png", "--model", "folder")
     assert (again.code, again.out) == (0, "the same, pixel for pixel\n")
 

@@ -39,7 +39,7 @@ def test_how_to_draw(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
     """Said when it begins, and not with the first picture."""
     assert 'precision = "bf17" is not one of auto' in refused(capsys, "serve", "--precision", "bf17", "--port", "0")
     assert "compile" in refused(capsys, "serve", "--compile", "maybe", "--port", "0")
-    monkeypatch.setattr(precision, "can_draw", lambda wanted, device: wanted != "fp16")
+    monkeypatch.setattr(precision, "can_compute", lambda wanted, device: wanted != "fp16")
     assert "not for this processor" in refused(capsys, "serve", "--precision", "fp16", "--port", "0")
 
 

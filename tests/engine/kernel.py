@@ -7,13 +7,13 @@ import shutil
 import pytest
 import torch
 
-from limner.engine import attention, can_draw, convolution, kernels, linear, norm
+from limner.engine import attention, can_compute, convolution, kernels, linear, norm
 
 HAS = torch.cpu.get_capabilities()
 MACHINES = [name for name, features in kernels.MACHINES.items() if all(map(HAS.get, features)) and shutil.which("gcc")]
 with_kernel = pytest.mark.skipif(not MACHINES, reason="needs a processor that multiplies bfloat16, and gcc")
 with_bf16 = pytest.mark.skipif(
-    not can_draw("bf16", torch.device("cpu")), reason="needs a processor with instructions for bfloat16"
+    not can_compute("bf16", torch.device("cpu")), reason="needs a processor with instructions for bfloat16"
 )
 
 KERNELS = {module.__name__.split(".")[-1]: module.kernel for module in (attention, convolution, linear, norm)}

@@ -35,7 +35,7 @@ def dtypes(module: nn.Module) -> set[torch.dtype]:
 @pytest.fixture
 def every_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is made ready in it need not be drawn with."""
-    monkeypatch.setattr(precision, "can_draw", lambda precision, device: True)
+    monkeypatch.setattr(precision, "can_compute", lambda precision, device: True)
 
 
 @pytest.mark.usefixtures("every_precision")
@@ -86,8 +86,8 @@ def test_what_a_processor_has_no_instructions_for_is_refused_before_anything_is_
 ) -> None:
     monkeypatch.setitem(precision.ONEDNN_HAS, "bf16", "_is_mkldnn_fp16_supported")
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_fp16_supported", lambda: False)
-    assert not precision.can_draw("bf16", CPU)
-    assert precision.can_draw("bf16", torch.device("cuda"))
+    assert not precision.can_compute("bf16", CPU)
+    assert precision.can_compute("bf16", torch.device("cuda"))
     family = Named()
     with pytest.raises(InputError, match='precision = "bf16" is not for this processor'):
         engine.prepared(family, precision="bf16")

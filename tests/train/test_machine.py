@@ -58,7 +58,7 @@ def test_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "multiplies_bf16", lambda: False)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
     assert machine.precision("auto", CPU).name == "fp32"
-    monkeypatch.setattr(precision, "can_draw", lambda wanted, device: True)
+    monkeypatch.setattr(precision, "can_compute", lambda wanted, device: True)
     assert machine.precision("bf16", CPU).name == "bf16"
     assert machine.precision("auto", CUDA).name == "bf16"
     assert machine.precision("fp32", CUDA).name == "fp32"
@@ -67,7 +67,7 @@ def test_precision(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_precision_without_instructions_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "can_draw", lambda wanted, device: wanted != "bf16")
+    monkeypatch.setattr(precision, "can_compute", lambda wanted, device: wanted != "bf16")
     assert machine.precision("auto", CPU).name in ("fp32", "bf16")
     with pytest.raises(InputError, match=r'train\.precision = "bf16" is not for this processor'):
         machine.precision("bf16", CPU)

@@ -47,7 +47,7 @@ class Order:
 def hold(order: Order, *, say: Callable[[str], object]) -> None:
     """Open the address and the ledger, and serve."""
     needed("limner.serve.app")
-    engine.check_can_draw(order.precision, CPU)
+    engine.check_can_compute(order.precision, CPU)
     engine.check_wish(order.compile)
     from limner.serve.ledger import Ledger
     from limner.serve.listening import Address

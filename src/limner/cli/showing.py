@@ -93,7 +93,7 @@ def rerun(
 
 def _precision(settings: Settings) -> str:
     """That of the picture, or this machine's own where it has none such: the verdict tells."""
-    has_it = engine.can_draw(settings.precision, torch.device("cpu"))
+    has_it = engine.can_compute(settings.precision, torch.device("cpu"))
     return settings.precision if settings.precision and has_it else "auto"
 
 

@@ -28,19 +28,19 @@ def dtype_for(wanted: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if device.type == "cpu" and draws_in_bf16() else torch.float32
 
 
-def can_draw(wanted: str, device: torch.device) -> bool:
-    """Whether a device draws in this one of PRECISIONS. oneDNN, by which a CPU does, refuses what the processor has no
-    instructions for, and torch's own products of it then take hundreds of times as long as those of float32."""
+def can_compute(wanted: str, device: torch.device) -> bool:
+    """Whether a device computes in this one of PRECISIONS. oneDNN, by which a CPU does, refuses what the processor has
+    no instructions for, and torch's own products of it then take hundreds of times as long as those of float32."""
     if device.type != "cpu" or wanted not in ONEDNN_HAS:
         return True
     return bool(getattr(torch.ops.mkldnn, ONEDNN_HAS[wanted])())
 
 
-def check_can_draw(wanted: str, device: torch.device, *, key: str = "precision") -> None:
+def check_can_compute(wanted: str, device: torch.device, *, key: str = "precision") -> None:
     """InputError where it cannot, or where this is no precision."""
     dtype_for(wanted, device)
     check(
-        can_draw(wanted, device),
+        can_compute(wanted, device),
         f'{key} = "{wanted}" is not for this processor, which has no instructions for it; leave it at "auto"',
     )
 

@@ -10,7 +10,7 @@ from limner.core import Family
 from limner.engine import packed
 from limner.engine.allocator import pool
 from limner.engine.compiled import compile_network
-from limner.engine.precision import check_can_draw, dtype_for
+from limner.engine.precision import check_can_compute, dtype_for
 from limner.engine.quick import quicken
 from limner.nn.unet import UNet
 from limner.store.pages import forget, mappings
@@ -25,7 +25,7 @@ def prepared(family: Family, *, precision: str = "auto", compile: str = "auto", 
     """
     dtype, networks = dtype_for(precision, family.device), family.networks()
     if networks:
-        check_can_draw(precision, family.device)
+        check_can_compute(precision, family.device)
     for network in networks:
         prepare(network, dtype, compile=compile, calls=calls)
     return family

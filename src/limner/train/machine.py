@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 
 from limner.engine.allocator import keep_memory
-from limner.engine.precision import check_can_draw, multiplies_bf16
+from limner.engine.precision import check_can_compute, multiplies_bf16
 
 WORTH_COMPILING_IMAGES, WORTH_COMPILING_SECONDS = 20_000, 600  # fewer are over before the compiler pays
 
@@ -69,7 +69,7 @@ def precision(wanted: Literal["auto", "fp32", "bf16"], on: torch.device) -> Prec
     """ "auto" is bf16 only where the hardware multiplies matrices of it. InputError where it has no instructions for
     what is wanted: a step would take hundreds of times as long as in float32."""
     if wanted != "auto":
-        check_can_draw(wanted, on, key="train.precision")
+        check_can_compute(wanted, on, key="train.precision")
         return Precision(on, wanted)
     fast = torch.cuda.is_bf16_supported() if on.type == "cuda" else multiplies_bf16()
     return Precision(on, "bf16" if fast else "fp32")

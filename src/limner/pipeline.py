@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -197,7 +198,8 @@ class Pipeline:
         until then its weights are those of the files.
         """
         folder, speed = find_model(path_or_name), Speed(precision, compile)
-        family, about = families.load_described(folder, dtype=engine.dtype_for(precision, CPU))
+        dtype = partial(engine.dtype_for, precision, CPU, kernels=compile != "off")
+        family, about = families.load_described(folder, dtype=dtype)
         pipe = Pipeline(family, name=name_of(folder), hash=about.hash)
         if family.networks():
             pipe._speed, pipe._compile = speed, compile

@@ -12,12 +12,12 @@ from limner.engine import kernels
 
 
 @pytest.fixture(params=MACHINES or [None])
-def each_machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """With the kernels for each of those that this one is."""
+def each_machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """With the kernels for each of those that this one is: its name."""
     if request.param:
         monkeypatch.setattr(kernels, "MACHINES", {request.param: kernels.MACHINES[request.param]})
     forget()
-    yield
+    yield request.param or ""
     forget()
 
 

@@ -12,6 +12,7 @@ from tests.engine.kernel import error, with_kernel
 from torch import Tensor
 
 from limner.engine import attention
+from limner.engine.kernels import HALVES
 from limner.nn.attention import attend as plain
 
 pytestmark = pytest.mark.usefixtures("each_machine")
@@ -44,7 +45,8 @@ def exact(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         (1, 1, 70, 300, 512),
     ],
 )  # fmt: skip
-def test_it_is_as_right_as_torchs_own(sizes: tuple[int, int, int, int, int]) -> None:
+def test_it_is_as_right_as_torchs_own(sizes: tuple[int, int, int, int, int], each_machine: str) -> None:
+    """Of scores in half precision the large ones are less so."""
     torch.manual_seed(0)
     query, key, value = maps(*sizes)
     kernel = attention.kernel()
@@ -53,17 +55,20 @@ def test_it_is_as_right_as_torchs_own(sizes: tuple[int, int, int, int, int]) -> 
     found = kernel(3.0 * query, key, value)
     assert found.shape == query.shape
     assert found.dtype is torch.bfloat16
-    assert error(found, expected) < 1.1 * error(plain(3.0 * query, key, value), expected) + 1e-4
+    torchs = error(plain(3.0 * query, key, value), expected)
+    assert error(found, expected) < (3.0 if each_machine == HALVES else 1.1) * torchs + 1e-4
+    mild = exact(query, key, value)
+    assert error(kernel(query, key, value), mild) < 1.2 * error(plain(query, key, value), mild) + 1e-4
 
 
 @with_kernel
-def test_sharp_and_large_scores() -> None:
+def test_sharp_and_large_scores(each_machine: str) -> None:
     torch.manual_seed(0)
     query, key, value = maps(1, 2, 64, 700, 40)
     kernel = attention.kernel()
     assert kernel is not None
     expected = exact(100.0 * query, 10.0 * key, value)  # one key has it all
-    assert error(kernel(100.0 * query, 10.0 * key, value), expected) < 2e-2
+    assert error(kernel(100.0 * query, 10.0 * key, value), expected) < (8e-2 if each_machine == HALVES else 2e-2)
     rising = torch.linspace(-300.0, 300.0, 700)[:, None].bfloat16().repeat(1, 1, 1, 8)  # a new maximum each time
     one = torch.ones(1, 1, 5, 8).bfloat16()
     assert error(kernel(one, rising, rising), exact(one, rising, rising)) < 1e-2

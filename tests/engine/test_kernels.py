@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.engine.kernel import KERNELS, forget, with_kernel
+from tests.engine.kernel import KERNELS, MACHINES, forget, with_kernel
 
 from limner.engine import kernels
 
@@ -60,18 +60,22 @@ def test_it_is_made_once_and_kept(name: str, tmp_path: Path, monkeypatch: pytest
         ("convolution.c", "add_ps(from[1], from[2])", "add_ps(from[1], from[1])"),
         ("norm.c", "int measure(", "in measure("), ("norm.c", "off, off, square", "off, off, off"),
         ("linear.c", "int linear(", "in linear("), ("linear.c", "number / 2 * SIDE", "number / 4 * SIDE"),
-        ("square_avx512.h", "each, far_pairs", "each, near_pairs"),
+        ("square_pairs.h", "each, far_pairs", "each, near_pairs"),
+        ("square_halves.h", "each, far_pairs", "each, near_pairs"),
     ],
 )  # fmt: skip
 def test_one_that_is_not_compiled_or_computes_something_else_is_left(
     file: str, right: str, wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     change(tmp_path, file, right, wrong, monkeypatch)
-    monkeypatch.setattr(kernels, "MACHINES", {"AVX-512": kernels.VECTORS})
+    machine = kernels.HALVES if file == "square_halves.h" else kernels.PAIRS
+    if machine not in MACHINES:
+        pytest.skip(f"needs {machine}")
+    monkeypatch.setattr(kernels, "MACHINES", {machine: kernels.MACHINES[machine]})
     name = "attention" if file.endswith(".h") else file.removesuffix(".c")
     with caplog.at_level(logging.INFO):
         assert KERNELS[name]() is None
-    assert f"{name} is not by AVX-512: " in caplog.text
+    assert f"{name} is not by {machine}: " in caplog.text
 
 
 @with_kernel
@@ -101,3 +105,13 @@ def test_without_a_compiler_or_such_a_processor_there_is_none(name: str, monkeyp
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
     monkeypatch.setattr(ctypes, "CDLL", lambda path: pytest.fail("it is loaded"))
     assert KERNELS[name]() is None
+
+
+@with_kernel
+def test_whether_one_can_be_had_for_a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert kernels.made("linear", kernels.PAIRS)
+    change(tmp_path, "linear.c", "int linear(", "in linear(", monkeypatch)
+    assert not kernels.made("linear", kernels.PAIRS)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    monkeypatch.setattr(kernels, "_built", lambda source, features: pytest.fail("it is compiled"))
+    assert not kernels.made("linear", kernels.PAIRS)

@@ -74,6 +74,20 @@ def test_bf16_is_chosen_where_it_is_multiplied_faster(
     assert precision.dtype_for("auto", CPU) is chosen
 
 
+INTEL = {"avx512_fp16": True, "avx512_bf16": True, "cpu_name": "Intel(R) Xeon(R) Processor"}
+
+
+@pytest.mark.parametrize(("made", "kernels", "chosen"), [
+    (True, True, torch.bfloat16), (True, False, torch.float32), (False, True, torch.float32),
+])  # fmt: skip
+def test_where_halves_alone_are_fast_bf16_is_chosen_with_kernels(
+    made: bool, kernels: bool, chosen: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: INTEL)
+    monkeypatch.setattr(precision, "made", lambda name, machine: made and machine == "AVX-512's halves")
+    assert precision.dtype_for("auto", CPU, kernels=kernels) is chosen
+
+
 def test_a_precision_that_is_asked_for_is_taken_and_an_unknown_one_refused() -> None:
     assert precision.dtype_for("bf16", CPU) is torch.bfloat16
     assert precision.dtype_for("fp32", CPU) is torch.float32

@@ -2,7 +2,7 @@
 
    A block of queries meets 32 keys at a time, whose scores, in float32, stay in the first cache (Milakov and Gimelshein
    2018; Dao et al. 2022). Shares are powers of two, not yet divided by their sum, relative to the largest score among
-   the first keys: bfloat16 has room for larger ones, and only where one exceeds 2^FAR is all that was summed before
+   the first keys: there is room for larger ones, and only where one exceeds 2^HEADROOM is all that was summed before
    scaled down. torch's kernel spends most of its time in exponentials. Here one takes six instructions: it is rounded
    to eight bits anyhow.
 
@@ -14,7 +14,6 @@
 
 enum { ROWS = 2 * SIDE, KEYS = 256, CHANNELS = 512 }; /* queries and keys of a block; the most channels */
 enum { LINE = KEYS + STEP }; /* of shares in memory: by a power of two all would share a few places of the cache */
-static const float FAR = 32;
 
 typedef struct { int64_t batch, head, row; } Strides;
 typedef struct { const bf16 *data; Strides by; } Map;
@@ -25,32 +24,32 @@ typedef struct {
     float scale;                     /* of scores that are powers of two */
 } Sizes;
 typedef struct { /* one thread's */
-    bf16 *keys, *values;
-    ALIGNED bf16 query[ROWS * CHANNELS];
-    ALIGNED bf16 shares[ROWS * LINE];
+    factor *keys, *values;
+    ALIGNED factor query[ROWS * CHANNELS];
+    ALIGNED factor shares[ROWS * LINE];
     ALIGNED float scores[2][ROWS * STEP]; /* of 32 keys and of the next, as tiles of 16 by 16 */
     ALIGNED float sums[ROWS * (CHANNELS + SIDE)]; /* of values by their shares, and behind them of the shares */
     float most[ROWS];                             /* what scores are relative to */
 } Desk;
 
 /* Tiles of 16 keys by 32 channels, pairs of channels down and keys across. */
-static void pack_keys(const bf16 *from, int64_t row, const Sizes *sizes, bf16 *to) {
+static void pack_keys(const bf16 *from, int64_t row, const Sizes *sizes, factor *to) {
     for (int64_t key = 0; key < sizes->all_keys; key++)
         for (int64_t step = 0; step < sizes->steps; step++) {
             uint32_t pairs[SIDE], *tile = (uint32_t *)(to + (key / SIDE * sizes->steps + step) * TILE);
             int64_t left = key < sizes->keys ? sizes->channels - step * STEP : 0;
             __mmask32 there = left >= STEP ? ~0u : left > 0 ? (1u << left) - 1 : 0;
-            _mm512_storeu_si512(pairs, _mm512_maskz_loadu_epi16(there, from + key * row + step * STEP));
+            _mm512_storeu_si512(pairs, as_factors(_mm512_maskz_loadu_epi16(there, from + key * row + step * STEP)));
             for (int pair = 0; pair < SIDE; pair++) tile[pair * SIDE + key % SIDE] = pairs[pair];
         }
 }
 
 /* Tiles of 32 keys by 16 channels, pairs of keys down and channels across. Behind the channels comes a one: so shares
    are summed as they were rounded, which takes most of the rounding out of what is divided by the sum. */
-static void pack_values(const bf16 *from, int64_t row, const Sizes *sizes, bf16 *to) {
+static void pack_values(const bf16 *from, int64_t row, const Sizes *sizes, factor *to) {
     for (int64_t key = 0; key < sizes->all_keys; key += 2)
         for (int64_t column = 0; column < sizes->columns; column++) {
-            bf16 *line = to + (key / STEP * sizes->columns + column) * TILE + key % STEP * SIDE;
+            factor *line = to + (key / STEP * sizes->columns + column) * TILE + key % STEP * SIDE;
             int64_t left = sizes->channels - column * SIDE;
             __mmask16 there = left >= SIDE ? 0xffff : (1u << left) - 1;
             const __m256i ones = _mm256_maskz_set1_epi16(left < SIDE ? 1u << left : 0, 0x3f80);
@@ -58,7 +57,7 @@ static void pack_values(const bf16 *from, int64_t row, const Sizes *sizes, bf16 
             for (int one = 0; one < 2; one++)
                 both[one] = _mm512_cvtepu16_epi32(_mm256_mask_loadu_epi16(
                     ones, key + one < sizes->keys ? there : 0, from + (key + one) * row + column * SIDE));
-            _mm512_storeu_si512(line, _mm512_or_si512(both[0], _mm512_slli_epi32(both[1], 16)));
+            _mm512_storeu_si512(line, as_shrunken(_mm512_or_si512(both[0], _mm512_slli_epi32(both[1], 16))));
         }
 }
 
@@ -68,7 +67,7 @@ static void take_queries(const bf16 *from, int64_t row, int64_t count, const Siz
             int64_t left = query < count ? sizes->channels - step * STEP : 0;
             __mmask32 there = left >= STEP ? ~0u : left > 0 ? (1u << left) - 1 : 0;
             _mm512_store_si512(desk->query + query * sizes->all_channels + step * STEP,
-                               _mm512_maskz_loadu_epi16(there, from + query * row + step * STEP));
+                               as_shrunken(_mm512_maskz_loadu_epi16(there, from + query * row + step * STEP)));
         }
     memset(desk->sums, 0, sizeof(float) * ROWS * SIDE * sizes->columns);
 }
@@ -89,7 +88,7 @@ static void hide(float *scores, int64_t there) {
 
 /* The scores of 32 keys. */
 static void score(const Desk *desk, const Sizes *sizes, int64_t key, float *to) {
-    const bf16 *near = desk->keys + key / SIDE * sizes->steps * TILE;
+    const factor *near = desk->keys + key / SIDE * sizes->steps * TILE;
     const Rows rows = {desk->query, desk->query + SIDE * sizes->all_channels, sizes->all_channels, STEP};
     const Columns columns = {near, near + sizes->steps * TILE, TILE, 1};
     multiply(rows, columns, (sizes->channels + 1) / 2, 1, in_tiles(to), NOTHING);
@@ -98,19 +97,19 @@ static void score(const Desk *desk, const Sizes *sizes, int64_t key, float *to) 
 
 /* Relative to a score that is larger by `over`: what was summed of a query before, and its `count` shares. */
 static void lower(Desk *desk, const Sizes *sizes, int64_t query, float over, int64_t count) {
-    const __m512 factor = _mm512_set1_ps(__builtin_exp2f(-over));
+    const __m512 by = _mm512_set1_ps(__builtin_exp2f(-over));
     float *sums = desk->sums + query * SIDE * sizes->columns;
-    bf16 *shares = desk->shares + query * LINE;
+    factor *shares = desk->shares + query * LINE;
     desk->most[query] += over;
     for (int64_t column = 0; column < sizes->columns; column++, sums += SIDE)
-        _mm512_store_ps(sums, _mm512_mul_ps(_mm512_load_ps(sums), factor));
+        _mm512_store_ps(sums, _mm512_mul_ps(_mm512_load_ps(sums), by));
     for (int64_t key = 0; key < count; key += SIDE)
-        narrow(_mm512_mul_ps(wide(shares + key), factor), shares + key);
+        narrow_factors(_mm512_mul_ps(wide_factors(shares + key), by), shares + key);
 }
 
 /* From the scores of 32 keys to their shares, those from `key` on of a block. */
 static void share(Desk *desk, const Sizes *sizes, float *scores, int64_t key, int first) {
-    const __m512 scale = _mm512_set1_ps(sizes->scale), far = _mm512_set1_ps(FAR);
+    const __m512 scale = _mm512_set1_ps(sizes->scale), far = _mm512_set1_ps(HEADROOM);
     for (int64_t query = 0; query < ROWS; query++) {
         const float *at = score_of(scores, query);
         const __m512 near_scores = _mm512_load_ps(at), far_scores = _mm512_load_ps(at + SIDE * SIDE);
@@ -123,8 +122,7 @@ static void share(Desk *desk, const Sizes *sizes, float *scores, int64_t key, in
             least = _mm512_set1_ps(-desk->most[query]);
             one = _mm512_fmadd_ps(near_scores, scale, least), two = _mm512_fmadd_ps(far_scores, scale, least);
         }
-        _mm512_store_si512(desk->shares + query * LINE + key,
-                           (__m512i)_mm512_cvtne2ps_pbh(power_of_two(two), power_of_two(one)));
+        _mm512_store_si512(desk->shares + query * LINE + key, factors_of(power_of_two(one), power_of_two(two)));
     }
 }
 
@@ -132,7 +130,7 @@ static void share(Desk *desk, const Sizes *sizes, float *scores, int64_t key, in
 static void add_values(Desk *desk, const Sizes *sizes, int64_t first, int64_t width) {
     const int64_t row = SIDE * sizes->columns;
     const Rows rows = {desk->shares, desk->shares + SIDE * LINE, LINE, STEP};
-    const bf16 *tiles = desk->values + first / STEP * sizes->columns * TILE;
+    const factor *tiles = desk->values + first / STEP * sizes->columns * TILE;
     for (int64_t column = 0; column < sizes->columns; column += 2, tiles += 2 * TILE) {
         const Sums to = {desk->sums + column * SIDE, row, SIDE, SIDE * row};
         if (column + 1 < sizes->columns)
@@ -182,10 +180,10 @@ int attend(Map query, Map key, Map value, bf16 *to, Strides to_by, int64_t batch
     {
         int64_t packed = -1;
         const int64_t numbers = sizes.all_keys * (sizes.all_channels + sizes.columns * SIDE); /* of keys and values */
-        Desk *desk = room(sizeof(Desk) + numbers * sizeof(bf16));
+        Desk *desk = room(sizeof(Desk) + numbers * sizeof(factor));
         failed = !desk;
         if (!failed) {
-            desk->keys = (bf16 *)(desk + 1), desk->values = desk->keys + sizes.all_keys * sizes.all_channels;
+            desk->keys = (factor *)(desk + 1), desk->values = desk->keys + sizes.all_keys * sizes.all_channels;
             begin();
         }
 #pragma omp for schedule(static)

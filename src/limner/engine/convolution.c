@@ -27,9 +27,9 @@ typedef struct {
     int64_t biases;                         /* from the bias of one image to that of the next */
 } Sizes;
 typedef struct { /* one thread's */
-    bf16 *seen;  /* of each point, band and 32 channels a tile of spots by channels */
-    float *sums; /* of each point, spot and result */
-    bf16 *zeros; /* of a place outside */
+    factor *seen; /* of each point, band and 32 channels a tile of spots by channels */
+    float *sums;  /* of each point, spot and result */
+    bf16 *zeros;  /* of a place outside */
     int64_t spots;
 } Desk;
 typedef struct { int64_t image, row, column; } Spot; /* with the place of its first result */
@@ -77,7 +77,7 @@ static void see(const bf16 *x, const Sizes *sizes, Spot spot, Desk *desk, int64_
         const int there = inside && spot.image < sizes->batch;
         from[place] = there ? place_of(x, sizes, spot.image, row, column) : desk->zeros;
     }
-    bf16 *to = desk->seen + at / SIDE * SIDE * sizes->channels + at % SIDE * STEP;
+    factor *to = desk->seen + at / SIDE * SIDE * sizes->channels + at % SIDE * STEP;
     for (int64_t channel = 0; channel < sizes->channels; channel += STEP, to += TILE) {
         __m512i both[POINTS];
         __m512 half[POINTS], even[POINTS], odd[POINTS];
@@ -88,14 +88,14 @@ static void see(const bf16 *x, const Sizes *sizes, Spot spot, Desk *desk, int64_
             half[place] = (__m512)_mm512_and_si512(both[place], _mm512_set1_epi32((int)0xffff0000));
         see_square(half, odd);
         for (int point = 0; point < POINTS; point++) {
-            const __m512i seen = (__m512i)_mm512_cvtne2ps_pbh(odd[point], even[point]);
+            const __m512i seen = factors_of(shrink(even[point]), shrink(odd[point]));
             _mm512_store_si512(to + point * desk->spots * sizes->channels, seen);
         }
     }
 }
 
 /* What a block is seen as from one point, times the weights of `outs` results there. */
-static void multiply_point(const bf16 *seen, const bf16 *weights, int64_t channels, int64_t outs, int64_t spots,
+static void multiply_point(const factor *seen, const factor *weights, int64_t channels, int64_t outs, int64_t spots,
                            int fetched, float *sums) {
     const int64_t panel = channels * SIDE; /* of 16 spots, or of 16 results */
     for (int64_t band = 0; band < spots / SIDE; band += 2)
@@ -155,12 +155,12 @@ static void give(const Desk *desk, const Sizes *sizes, Spot spot, int64_t at, in
     }
 }
 
-static void convolve_block(const bf16 *x, const bf16 *weights, const float *bias, const bf16 *plus, bf16 *to,
+static void convolve_block(const bf16 *x, const factor *weights, const float *bias, const bf16 *plus, bf16 *to,
                            const Sizes *sizes, Desk *desk, int64_t begin, int64_t from, int64_t until) {
     for (int64_t at = 0; at < desk->spots; at++) see(x, sizes, spot_at(begin + at, sizes), desk, at);
     for (int64_t first = from; first < until; first += OUTS) {
         const int64_t outs = until - first < OUTS ? until - first : OUTS;
-        const bf16 *weights_there = weights + first * sizes->channels;
+        const factor *weights_there = weights + first * sizes->channels;
         for (int point = 0; point < POINTS; point++) {
             if (blind(sizes->doubled, point)) continue;
             multiply_point(desk->seen + point * desk->spots * sizes->channels, weights_there, sizes->channels, outs,
@@ -174,7 +174,7 @@ static void convolve_block(const bf16 *x, const bf16 *weights, const float *bias
 
 /* Whether there was memory for it. Weights are as `order` makes them. Where blocks are few, threads share the results
    of one. */
-int convolve(const bf16 *x, const bf16 *weights, const float *bias, const bf16 *plus, bf16 *to, Sizes sizes,
+int convolve(const bf16 *x, const factor *weights, const float *bias, const bf16 *plus, bf16 *to, Sizes sizes,
              int threads) {
     const int64_t spots = sizes.batch * (up(sizes.rows, RESULTS) / RESULTS) * (up(sizes.columns, RESULTS) / RESULTS);
     const int64_t each_spots = sizes.outs <= FEW_OUTS ? FEW_SPOTS : SPOTS;
@@ -183,10 +183,10 @@ int convolve(const bf16 *x, const bf16 *weights, const float *bias, const bf16 *
     int failed = 0;
 #pragma omp parallel num_threads(threads) reduction(| : failed)
     {
-        const int64_t seen = POINTS * each_spots * sizes.channels * sizeof(bf16), row = sizes.channels * sizeof(bf16);
+        const int64_t seen = POINTS * each_spots * sizes.channels * sizeof(factor), row = sizes.channels * sizeof(bf16);
         const int64_t sums = POINTS * each_spots * OUTS * sizeof(float);
         char *memory = room(seen + sums + row);
-        Desk desk = {(bf16 *)memory, (float *)(memory + seen), (bf16 *)(memory + seen + sums), each_spots};
+        Desk desk = {(factor *)memory, (float *)(memory + seen), (bf16 *)(memory + seen + sums), each_spots};
         failed = !memory;
         if (!failed) {
             memset(desk.zeros, 0, row);
@@ -224,7 +224,7 @@ static inline void weigh_square(const float from[TAPS * TAPS][STEP], int first, 
 }
 
 /* The tiles of 16 results by 32 channels, one for each point, `apart` from another. */
-static void order_tile(const bf16 *weights, int64_t channels, int64_t doubled, int64_t apart, bf16 *to) {
+static void order_tile(const bf16 *weights, int64_t channels, int64_t doubled, int64_t apart, factor *to) {
     ALIGNED __m512i pairs[POINTS][SIDE]; /* of channels, for each result */
     for (int out = 0; out < SIDE; out++) {
         ALIGNED float taps[TAPS * TAPS][STEP];
@@ -240,7 +240,7 @@ static void order_tile(const bf16 *weights, int64_t channels, int64_t doubled, i
         weigh_square(taps, 0, near);
         weigh_square(taps, SIDE, far);
         for (int point = 0; point < POINTS; point++)
-            pairs[point][out] = (__m512i)_mm512_cvtne2ps_pbh(far[point], near[point]);
+            pairs[point][out] = factors_of(near[point], far[point]);
     }
     for (int point = 0; point < POINTS; point++) {
         if (blind(doubled, point)) continue;
@@ -252,7 +252,7 @@ static void order_tile(const bf16 *weights, int64_t channels, int64_t doubled, i
 
 /* Kernels (outs, channels, 3, 3) to tiles of 16 results by 32 channels, pairs of channels down and results across; over
    channels, then results, then points from which something is seen. */
-void order(const bf16 *weights, bf16 *to, int64_t outs, int64_t channels, int64_t doubled, int threads) {
+void order(const bf16 *weights, factor *to, int64_t outs, int64_t channels, int64_t doubled, int threads) {
     const int64_t steps = channels / STEP;
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t tile = 0; tile < outs / SIDE * steps; tile++) {

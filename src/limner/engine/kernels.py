@@ -23,7 +23,10 @@ Features = tuple[str, ...]
 HERE = Path(__file__).parent
 VECTORS = ("avx512_f", "avx512_bw", "avx512_dq", "avx512_vl", "avx512_bf16")
 # What a processor has to have, by what multiplies; the first that can be had is taken.
-MACHINES: Mapping[str, Features] = {"AMX": ("amx_tile", "amx_bf16", *VECTORS), "AVX-512": VECTORS}
+TILES, HALVES, PAIRS = "AMX", "AVX-512's halves", "AVX-512's pairs"
+MACHINES: Mapping[str, Features] = {
+    TILES: ("amx_tile", "amx_bf16", *VECTORS), HALVES: ("avx512_fp16", *VECTORS), PAIRS: VECTORS,
+}  # fmt: skip
 # Not vectorised by the compiler as well: gcc 12 takes some of the addresses for aligned that are not, and stores there.
 COMPILE = ["-O3", "-fno-tree-vectorize", "-mfma", "-fopenmp", "-fPIC", "-c"]
 PATIENCE = 60.0  # seconds for the compiler
@@ -36,7 +39,7 @@ def tried(name: str, wrap: Callable[[ctypes.CDLL], Kernel], attempt: Callable[[K
     """What `wrap` makes of `name`.c, compiled or as it was kept, for the first of MACHINES that this is; None where it
     cannot be had or `attempt` raises ValueError, for its answer is not right."""
     for machine, features in MACHINES.items():
-        if not all(torch.cpu.get_capabilities().get(one) for one in features):
+        if not _has(features):
             continue
         try:
             kernel = wrap(_loaded(_built(HERE / f"{name}.c", features)))
@@ -48,11 +51,28 @@ def tried(name: str, wrap: Callable[[ctypes.CDLL], Kernel], attempt: Callable[[K
     return None
 
 
+def made(name: str, machine: str) -> bool:
+    """Whether `name`.c can be had for this one of MACHINES."""
+    features = MACHINES[machine]
+    if not _has(features):
+        return False
+    try:
+        _loaded(_built(HERE / f"{name}.c", features))
+    except (OSError, subprocess.SubprocessError) as error:
+        log.info("%s is not by %s: %s", name, machine, error)
+        return False
+    return True
+
+
 def check_error(found: torch.Tensor, expected: torch.Tensor, *, most: float) -> None:
     """ValueError where the relative error is above `most`."""
     error = float((found.float() - expected).norm() / expected.norm())
     if not error <= most:
         raise ValueError(f"the compiled kernel is off by {error:.1e}")
+
+
+def _has(features: Features) -> bool:
+    return all(torch.cpu.get_capabilities().get(one) for one in features)
 
 
 def _loaded(path: Path) -> ctypes.CDLL:

@@ -31,23 +31,40 @@ typedef struct {
     int fresh, last;      /* whether they are the first channels, and the last */
 } Block;
 typedef struct { /* one thread's */
-    float *sums;                         /* of channels before, four tiles of each 32 rows and 32 results */
-    bf16 *block;                         /* in tiles, where weights are not */
-    ALIGNED bf16 tail[PANEL * CHANNELS]; /* the last rows, filled up to 32 */
+    float *sums;                            /* of channels before, four tiles of each 32 rows and 32 results */
+    factor *block;                          /* in tiles, where weights are not; or lined up, where it is not as read */
+    ALIGNED bf16 tail[PANEL * CHANNELS];    /* the last rows, filled up to 32 */
+    ALIGNED factor lines[PANEL * CHANNELS]; /* weights of 32 results, lined up, where they are not as read */
     ALIGNED float made[PANEL * PANEL];
 } Desk;
 
+static inline __m512i factors_from(__m512i pairs, int shrunken) {
+    return shrunken ? as_shrunken(pairs) : as_factors(pairs);
+}
+
 /* 16 rows, `channels` apart, to tiles of 32 channels, pairs of channels down and rows across. */
-static void order_tiles(const bf16 *from, int64_t channels, int64_t steps, bf16 *to) {
+static void order_tiles(const bf16 *from, int64_t channels, int64_t steps, int shrunken, factor *to) {
     for (int64_t step = 0; step < steps; step++) {
         __m512i lines[SIDE];
 #pragma GCC unroll 16
         for (int row = 0; row < SIDE; row++) lines[row] = _mm512_loadu_si512(from + row * channels + step * STEP);
         transpose(lines);
 #pragma GCC unroll 16
-        for (int pair = 0; pair < SIDE; pair++) _mm512_storeu_si512(to + step * TILE + pair * STEP, lines[pair]);
+        for (int pair = 0; pair < SIDE; pair++)
+            _mm512_storeu_si512(to + step * TILE + pair * STEP, factors_from(lines[pair], shrunken));
     }
 }
+
+/* 16 rows, `channels` apart, one behind the other, 32 channels of all at a time. */
+static void line_up(const bf16 *from, int64_t channels, int64_t steps, int shrunken, factor *to) {
+    for (int64_t row = 0; row < SIDE; row++)
+        for (int64_t step = 0; step < steps; step++) {
+            const __m512i pairs = _mm512_loadu_si512(from + row * channels + step * STEP);
+            _mm512_storeu_si512(to + step * TILE + row * STEP, factors_from(pairs, shrunken));
+        }
+}
+
+static Rows lined_up(const factor *first, int64_t width) { return (Rows){first, first + SIDE * width, STEP, TILE}; }
 
 /* The first of each 16 results, as they come: those that are gated take turns with their gates. */
 static int64_t sixteen(const Layer *layer, int64_t number) {
@@ -55,10 +72,10 @@ static int64_t sixteen(const Layer *layer, int64_t number) {
 }
 
 /* Weights (outs, channels) to tiles; over channels, then results, as `sixteen` says. */
-void order(const bf16 *weights, bf16 *to, Layer layer, int threads) {
+void order(const bf16 *weights, factor *to, Layer layer, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t number = 0; number < layer.outs / SIDE; number++)
-        order_tiles(weights + sixteen(&layer, number) * layer.channels, layer.channels, layer.channels / STEP,
+        order_tiles(weights + sixteen(&layer, number) * layer.channels, layer.channels, layer.channels / STEP, 0,
                     to + number * SIDE * layer.channels);
 }
 
@@ -112,37 +129,51 @@ static void turn(float made[PANEL * PANEL]) {
     }
 }
 
-/* The first of 32 rows of a block, and how far it is from one to the next. */
+/* The first of 32 rows of a block as they are read, and how far it is from one to the next. */
 static const bf16 *rows_of(const Work *work, const Block *block, const Desk *desk, int64_t row, int64_t *apart) {
     *apart = block->rows - row < PANEL ? block->steps * STEP : work->layer.channels;
     return block->rows - row < PANEL ? desk->tail : work->x + (block->first + row) * work->layer.channels + block->begin;
 }
 
+static Rows factors_of_rows(const Work *work, const Block *block, const Desk *desk, int64_t row) {
+    int64_t apart;
+    const bf16 *upper = rows_of(work, block, desk, row, &apart);
+    if (!AS_READ) return lined_up(desk->block + row * block->steps * STEP, block->steps * STEP);
+    return (Rows){upper, upper + SIDE * apart, apart, STEP};
+}
+
 /* Sums of 32 rows of a block, by 32 results, from `out` on, of weights in tiles. */
 static void by_ordered(const Work *work, const Block *block, const Desk *desk, int64_t row, int64_t out, float *sums) {
     const int64_t panel = SIDE * work->layer.channels;
-    const bf16 *near = work->weights + out * work->layer.channels + block->begin * SIDE, *next = near + 2 * panel;
-    int64_t apart;
-    const bf16 *upper = rows_of(work, block, desk, row, &apart);
-    const Rows rows = {upper, upper + SIDE * apart, apart, STEP};
+    const factor *near = work->weights + out * work->layer.channels + block->begin * SIDE, *next = near + 2 * panel;
     const Columns columns = {near, near + panel, TILE, 1};
     const Ahead ahead = {next, next + panel, STEP, TILE, row / PANEL, up(block->rows, PANEL) / PANEL};
-    multiply(rows, columns, block->steps * SIDE, block->fresh, in_tiles(sums), ahead);
+    multiply(factors_of_rows(work, block, desk, row), columns, block->steps * SIDE, block->fresh, in_tiles(sums), ahead);
 }
 
 /* Those of 32 results by 32 rows of a block in tiles. */
 static void by_block(const Work *work, const Block *block, const Desk *desk, int64_t row, int64_t out, float *sums) {
     const int64_t channels = work->layer.channels, panel = SIDE * STEP * block->steps;
-    const bf16 *first = work->weights + block->begin, *near = desk->block + row / SIDE * panel, *lines[4];
+    const bf16 *first = work->weights + block->begin, *lines[4];
+    const factor *near = desk->block + row / SIDE * panel;
     for (int half = 0; half < 4; half++) lines[half] = first + sixteen(&work->layer, out / SIDE + half) * channels;
-    const Rows rows = {lines[0], lines[1], channels, STEP};
+    const Rows rows = AS_READ ? (Rows){lines[0], lines[1], channels, STEP} : lined_up(desk->lines, panel / SIDE);
     const Columns columns = {near, near + panel, TILE, block->rows - row > SIDE};
     const Ahead ahead = {lines[2], lines[3], channels, STEP, row / PANEL, up(block->rows, PANEL) / PANEL};
     multiply(rows, columns, block->steps * SIDE, block->fresh, in_tiles(sums), ahead);
 }
 
+/* The weights of 32 results, from `out` on, where they come by rows and are not multiplied as they are read. */
+static void line_up_weights(const Work *work, const Block *block, Desk *desk, int64_t out) {
+    const bf16 *first = work->weights + block->begin;
+    for (int64_t half = 0; half < 2; half++)
+        line_up(first + sixteen(&work->layer, out / SIDE + half) * work->layer.channels, work->layer.channels,
+                block->steps, 0, desk->lines + half * SIDE * STEP * block->steps);
+}
+
 /* 32 results, from `out` on, of a block. */
 static void panel(const Work *work, const Block *block, Desk *desk, int64_t out, float *sums) {
+    if (!AS_READ && !work->ordered) line_up_weights(work, block, desk, out);
     for (int64_t row = 0; row < block->rows; row += PANEL, sums += PANEL * PANEL) {
         const int64_t left = block->rows - row;
         float *made = block->fresh && block->last ? desk->made : sums;
@@ -153,16 +184,18 @@ static void panel(const Work *work, const Block *block, Desk *desk, int64_t out,
     }
 }
 
-/* The last rows of a block where they are fewer than 32; and all, in tiles, where weights are not. */
+/* The last rows of a block where they are fewer than 32; and all, in tiles where weights are not, or else lined up
+   where they are not multiplied as they are read. */
 static void take(const Work *work, const Block *block, Desk *desk) {
     const int64_t count = block->rows % PANEL, width = block->steps * STEP, channels = work->layer.channels;
     const bf16 *from = work->x + (block->first + block->rows - count) * channels + block->begin;
     for (int64_t row = 0; row < count; row++) memcpy(desk->tail + row * width, from + row * channels, 2 * width);
     if (count) memset(desk->tail + count * width, 0, 2 * (PANEL - count) * width);
-    for (int64_t row = 0; row < block->rows && !work->ordered; row += SIDE) {
+    if (work->ordered && AS_READ) return;
+    for (int64_t row = 0; row < up(block->rows, PANEL); row += SIDE) {
         int64_t apart;
         const bf16 *there = rows_of(work, block, desk, row / PANEL * PANEL, &apart) + row % PANEL * apart;
-        order_tiles(there, apart, block->steps, desk->block + row * width);
+        (work->ordered ? line_up : order_tiles)(there, apart, block->steps, 1, desk->block + row * width);
     }
 }
 
@@ -189,11 +222,11 @@ int linear(Work work, int threads) {
 #pragma omp parallel num_threads(threads) reduction(| : failed)
     {
         const int64_t width = work.layer.channels < CHANNELS ? work.layer.channels : CHANNELS;
-        const int64_t sums = work.layer.channels > width ? each * rows : 0, tiles = work.ordered ? 0 : rows * width;
-        Desk *desk = room(sizeof(Desk) + sums * sizeof(float) + tiles * sizeof(bf16));
+        const int64_t sums = work.layer.channels > width ? each * rows : 0, tiles = work.ordered && AS_READ ? 0 : rows * width;
+        Desk *desk = room(sizeof(Desk) + sums * sizeof(float) + tiles * sizeof(factor));
         failed = !desk;
         if (!failed) {
-            desk->sums = (float *)(desk + 1), desk->block = (bf16 *)(desk->sums + sums);
+            desk->sums = (float *)(desk + 1), desk->block = (factor *)(desk->sums + sums);
             begin();
         }
 #pragma omp for schedule(dynamic, 1)

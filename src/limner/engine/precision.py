@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 
 from limner.core import check
+from limner.engine.kernels import HALVES, made
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -14,9 +15,9 @@ NAMES = {dtype: name for name, dtype in PRECISIONS.items()}
 ONEDNN_HAS = {"bf16": "_is_mkldnn_bf16_supported", "fp16": "_is_mkldnn_fp16_supported"}  # operators of torch that tell
 
 
-def dtype_for(wanted: str, device: torch.device) -> torch.dtype:
-    """ "auto" is bf16 where the hardware multiplies it faster than float32, else that. InputError for a name that is
-    none."""
+def dtype_for(wanted: str, device: torch.device, *, kernels: bool = True) -> torch.dtype:
+    """ "auto" is bf16 where the hardware multiplies it faster than float32, else that; with `kernels`, our own may do
+    it. InputError for a name that is none."""
     check(
         wanted == "auto" or wanted in PRECISIONS,
         f'precision = "{wanted}" is not one of auto, {", ".join(PRECISIONS)}',
@@ -25,7 +26,7 @@ def dtype_for(wanted: str, device: torch.device) -> torch.dtype:
         return PRECISIONS[wanted]
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    return torch.bfloat16 if device.type == "cpu" and draws_in_bf16() else torch.float32
+    return torch.bfloat16 if device.type == "cpu" and draws_in_bf16(kernels=kernels) else torch.float32
 
 
 def can_compute(wanted: str, device: torch.device) -> bool:
@@ -45,12 +46,12 @@ def check_can_compute(wanted: str, device: torch.device, *, key: str = "precisio
     )
 
 
-def draws_in_bf16() -> bool:
+def draws_in_bf16(*, kernels: bool) -> bool:
     """Whether this processor multiplies bf16 faster than float32: matrices of it, or pairs of numbers if it is AMD's.
-    Intel's takes twice as long for those as for float32 (docs/LOG.md)."""
+    Intel's takes twice as long for those as for float32 (docs/LOG.md), but our own kernels know a way by halves."""
     features = torch.cpu.get_capabilities()
     pairs = features.get("avx512_bf16") and "AMD" in str(features.get("cpu_name"))
-    return multiplies_bf16() or bool(pairs)
+    return multiplies_bf16() or bool(pairs) or (kernels and made("linear", HALVES))
 
 
 def multiplies_bf16() -> bool:

@@ -23,7 +23,7 @@ def prepared(family: Family, *, precision: str = "auto", compile: str = "auto", 
     called, as far as that is known: compiling takes minutes. With off no compiler is called, for our own kernels
     neither. A family that names no networks stays as it is. InputError where the device has no such precision.
     """
-    dtype, networks = dtype_for(precision, family.device), family.networks()
+    dtype, networks = dtype_for(precision, family.device, kernels=compile != "off"), family.networks()
     if networks:
         check_can_compute(precision, family.device)
     for network in networks:

@@ -1,5 +1,6 @@
-/* A square of sums of products in bfloat16, of which all kernels are made: 32 rows with 32 columns. Which instructions
-   a processor has for it, the headers for them know.
+/* A square of sums of products, of which all kernels are made: 32 rows with 32 columns. Which instructions a processor
+   has for it, the headers for them know, and of what: of bfloat16s as they are read, or of what is made of them before,
+   their `factor`s.
 
    Columns lie as AMX wants them and AVX-512 takes them as well: in tiles of 32 numbers of 16 columns, pairs of numbers
    down and columns across. Lengths are in elements. */
@@ -8,14 +9,15 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
+typedef uint16_t factor;
 typedef struct {
-    const bf16 *upper, *lower; /* 16 and 16 */
-    int64_t row, step;         /* to the next of them, and to their next 32 numbers */
+    const factor *upper, *lower; /* 16 and 16 */
+    int64_t row, step;           /* to the next of them, and to their next 32 numbers */
 } Rows;
 typedef struct {
-    const bf16 *near, *far; /* 16 and 16 */
-    int64_t step;           /* to their next tiles */
-    int both;               /* or those that are near alone */
+    const factor *near, *far; /* 16 and 16 */
+    int64_t step;             /* to their next tiles */
+    int both;                 /* or those that are near alone */
 } Columns;
 typedef struct {
     float *first;
@@ -36,9 +38,18 @@ INLINE Sums in_tiles(float *first) { return (Sums){first, SIDE, SIDE * SIDE, 2 *
    permitted: whether the system lets this process use what it needs.
    begin, end: by each thread, before its products and after them.
    multiply: the products of as many pairs of numbers, behind which there are zeros up to 32 numbers, are added to the
-   sums, or are all of them where those are `fresh`. */
-#ifdef __AMX_BF16__
+   sums, or are all of them where those are `fresh`.
+   as_factors, as_shrunken: 32 bfloat16s as factors, as those of the one side of a product and of the other.
+   factors_of, shrink: the same of 16 and 16 float32s.
+   wide_factors, narrow_factors: 16 factors to float32s and back, without shrinking.
+   AS_READ: whether factors are the bfloat16s themselves, on either side.
+   HEADROOM: how many binary digits above one may be needed of a factor whose products with others are summed. */
+#if defined __AMX_BF16__
+#include "factors_bfloat16.h"
 #include "square_amx.h"
+#elif defined __AVX512FP16__
+#include "square_halves.h"
 #else
-#include "square_avx512.h"
+#include "factors_bfloat16.h"
+#include "square_pairs.h"
 #endif

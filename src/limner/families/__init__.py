@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from limner.core import Family, InputError, Tokenizer, nearest, parse, unparse
 from limner.store.pages import Spans, forget, mappings
 from limner.store.weights import check_match, finite
 from limner.text import load_tokenizer
+
+DType = Callable[[], torch.dtype]
 
 TABLE = {
     "aligndraw": "limner.families.aligndraw:AlignDRAW",
@@ -74,12 +76,13 @@ def save(
     )  # fmt: skip
 
 
-def load(path: Path, *, dtype: torch.dtype | None = None) -> Family:
+def load(path: Path, *, dtype: DType | None = None) -> Family:
     """The family in a model folder or in a model of another program, on the CPU, in evaluation mode; its numbers are
     those of the mapped files.
 
-    What was stored in half precision is widened to what the family computes in; its `networks` are made `dtype` where
-    that is given, for drawing alone. InputError if any file or key is missing, foreign or of another shape.
+    What was stored in half precision is widened to what the family computes in; its `networks`, where it names any, are
+    made what `dtype` says if that is given, for drawing alone. InputError if any file or key is missing, foreign or of
+    another shape.
     """
     found = _read_foreign(path)
     return _load_own(path, dtype) if found is None else _cast_all(found.built(), dtype)
@@ -96,7 +99,7 @@ def describe(path: Path) -> store.Description:
     return about
 
 
-def load_described(path: Path, *, dtype: torch.dtype | None = None) -> tuple[Family, store.Description]:
+def load_described(path: Path, *, dtype: DType | None = None) -> tuple[Family, store.Description]:
     """Both at once: what other programs wrote takes a second to read."""
     found = _read_foreign(path)
     if found is None:
@@ -117,7 +120,7 @@ def _read_foreign(path: Path) -> Any:
     return None if layouts is None else layouts.read(path)
 
 
-def _load_own(folder: Path, dtype: torch.dtype | None) -> Family:
+def _load_own(folder: Path, dtype: DType | None) -> Family:
     stored = store.read(folder)
     where = folder / "config.json"
     if stored.family not in TABLE:
@@ -128,9 +131,8 @@ def _load_own(folder: Path, dtype: torch.dtype | None) -> Family:
         family = kind(config, load_tokenizer(stored.tokenizer))
     expected = family.state_dict(keep_vars=True)
     check_match(f"{folder}: weights and config do not belong together", expected, stored.tensors)
-    drawing = {id(one) for network in family.networks() for one in network.state_dict(keep_vars=True).values()}
-    kinds = {name: dtype if dtype and id(one) in drawing else one.dtype for name, one in expected.items()}
-    files = mappings()
+    drawing, files = _drawing(family, dtype), mappings()
+    kinds = {name: drawing.get(id(one), one.dtype) for name, one in expected.items()}
     family.load_state_dict(
         {name: _cast(stored.tensors[name], kind, mapped=files) for name, kind in kinds.items()}, assign=True
     )
@@ -147,14 +149,19 @@ def export(path: Path, family: Family) -> None:
 
 
 @torch.no_grad()
-def _cast_all(family: Family, dtype: torch.dtype | None) -> Family:
-    """Weights that are there in any precision to float32, and those of its `networks` to `dtype`."""
-    files = mappings()
-    drawing = {id(one) for network in family.networks() for one in network.state_dict(keep_vars=True).values()}
+def _cast_all(family: Family, dtype: DType | None) -> Family:
+    """Weights that are there in any precision to float32, and those of its `networks` to what `dtype` says."""
+    drawing, files = _drawing(family, dtype), mappings()
     for one in family.state_dict(keep_vars=True).values():
         if one.is_floating_point():
-            one.data = _cast(one.data, dtype if dtype and id(one) in drawing else torch.float32, mapped=files)
+            one.data = _cast(one.data, drawing.get(id(one), torch.float32), mapped=files)
     return family
+
+
+def _drawing(family: Family, dtype: DType | None) -> dict[int, torch.dtype]:
+    """What tensors of its `networks` are to be, by their ids. Nobody is asked for a family without."""
+    own = [id(one) for network in family.networks() for one in network.state_dict(keep_vars=True).values()]
+    return dict.fromkeys(own, dtype()) if own and dtype is not None else {}
 
 
 def _cast(tensor: Tensor, dtype: torch.dtype, *, mapped: Spans) -> Tensor:

@@ -1,0 +1,10 @@
+/* Factors that are bfloat16s as they are read: see square.h. */
+
+enum { AS_READ = 1, HEADROOM = 32 };
+
+INLINE __m512i as_factors(__m512i pairs) { return pairs; }
+INLINE __m512i as_shrunken(__m512i pairs) { return pairs; }
+INLINE __m512 shrink(__m512 x) { return x; }
+INLINE __m512i factors_of(__m512 low, __m512 high) { return (__m512i)_mm512_cvtne2ps_pbh(high, low); }
+INLINE __m512 wide_factors(const factor *from) { return wide(from); }
+INLINE void narrow_factors(__m512 x, factor *to) { narrow(x, to); }

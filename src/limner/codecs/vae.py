@@ -75,7 +75,7 @@ class VAEConfig:
 class Attention(nn.Module):
     """x + what every place hears from all others, by one head as wide as the map."""
 
-    attend = staticmethod(attend)
+    attend: Callable[[Tensor, Tensor, Tensor], Tensor] = staticmethod(attend)
 
     def __init__(self, channels: int, *, groups: int) -> None:
         super().__init__()

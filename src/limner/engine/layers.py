@@ -139,8 +139,8 @@ def _then_shifted(way: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     @functools.wraps(way)
     def run(*given: Any) -> Tensor:
-        *given, shift = given
-        out = way(*given)
+        *own, shift = given
+        out = way(*own)
         return out if shift is None else out.add_(shift[:, :, None, None])
 
     return run

@@ -93,7 +93,7 @@ class Transformer(nn.Module):
         h = self.proj_in(rearrange(self.norm(x), "B W h w -> B (h w) W"))
         for block in self.transformer_blocks:
             h = block(h, context)
-        out = self.proj_out(h, unet.in_groups(rearrange(x, "B W h w -> B (h w) W"), h))
+        out: Tensor = self.proj_out(h, unet.in_groups(rearrange(x, "B W h w -> B (h w) W"), h))
         return rearrange(out, "B (h w) W -> B W h w", h=x.shape[2])
 
 
@@ -104,6 +104,7 @@ class TransformerBlock(nn.Module):
         self.attn1, self.attn2 = SelfAttention(block.attn1), CrossAttention(block.attn2)
         wide, _, narrow = block.ff.net
         assert isinstance(wide, unet.GEGLU)
+        assert isinstance(narrow, nn.Linear)
         self.gated = Gated(wide.proj.weight, bias=wide.proj.bias)
         self.narrow = Linear.of(narrow)
         self.part = PART if narrow.out_features <= NARROW else sys.maxsize
@@ -115,7 +116,7 @@ class TransformerBlock(nn.Module):
 
     def _gated(self, h: Tensor, *, plus: Tensor) -> Tensor:
         """Many tokens of a narrow block go in parts: what lies between its layers stays in the processor's cache."""
-        parts = zip(*(x.flatten(0, 1).split(self.part) for x in (h, plus)), strict=True)
+        parts = zip(*(torch.split(x.flatten(0, 1), self.part) for x in (h, plus)), strict=True)
         out = [self.narrow(self.gated(some), more) for some, more in parts]
         return (out[0] if len(out) == 1 else torch.cat(out)).view_as(plus)
 
@@ -131,7 +132,7 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, *, plus: Tensor) -> Tensor:
         query, key, value = rearrange(self.qkv(x), "B N (three H D) -> three B H N D", three=3, H=self.heads)
-        return self.out(rearrange(_attend(query, key, value, kernels=self.kernels), "B H N D -> B N (H D)"), plus)
+        return _joined(self.out, _attend(query, key, value, kernels=self.kernels), plus)
 
 
 class CrossAttention(nn.Module):
@@ -147,7 +148,7 @@ class CrossAttention(nn.Module):
     def forward(self, x: Tensor, context: Tensor, *, plus: Tensor) -> Tensor:
         query = rearrange(self.query(x), "B N (H D) -> B H N D", H=self.heads)
         key, value = rearrange(self._memory_of(context), "B L (two H D) -> two B H L D", two=2, H=self.heads)
-        return self.out(rearrange(_attend(query, key, value, kernels=self.kernels), "B H N D -> B N (H D)"), plus)
+        return _joined(self.out, _attend(query, key, value, kernels=self.kernels), plus)
 
     def _memory_of(self, context: Tensor) -> Tensor:
         """Step after step reads the same text."""
@@ -158,6 +159,11 @@ class CrossAttention(nn.Module):
 
     def rest(self) -> None:
         self.read = None
+
+
+def _joined(out: Linear, heads: Tensor, plus: Tensor) -> Tensor:
+    made: Tensor = out(rearrange(heads, "B H N D -> B N (H D)"), plus)
+    return made
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, *, kernels: bool) -> Tensor:

@@ -191,6 +191,15 @@ def test_a_family_without_a_knob_says_so(pipe, monkeypatch):
         pipe("a", guidance_scale=3.0)
 
 
+def test_what_is_no_picture_is_said_and_not_handed_over(pipe, painter, monkeypatch):
+    painter.scale.fill_(torch.nan)
+    with pytest.raises(InputError, match="painter drew what is no picture: it may be broken"):
+        pipe("a red square")
+    monkeypatch.setattr(Pipeline, "precision", "bf16")
+    with pytest.raises(InputError, match="bf16 does not hold its numbers, draw with precision fp32"):
+        pipe("a red square")
+
+
 def test_drawn_again_it_is_the_same(pipe, painter):
     out = pipe(["a", "b"], num_images_per_prompt=2, knobs={"brush": "flat"}, seed=3, negative_prompt=["c", "d"])
     painter.together.clear()

@@ -397,15 +397,17 @@ class Pipeline:
         engine.rest(self.family)
 
     def larger(self, sketch: Sketch) -> Task | None:
-        """The request for the second time, where what is done is to be enlarged and drawn once more."""
+        """The request for the second time, where what is done is to be enlarged and drawn once more. InputError as of
+        `picture`."""
         task = _task(sketch)
         if not task.canvas.twice:
             return None
-        return task.upon(task.canvas.enlarged(to_pil(sketch.image), Sizes.of(self.family)))
+        return task.upon(task.canvas.enlarged(to_pil(self._drawn(sketch)), Sizes.of(self.family)))
 
     def picture(self, sketch: Sketch, *, batch: int) -> Picture:
-        """What is done, as it was asked for; `batch` is how many were drawn together."""
-        return self._picture(sketch, sketch.image, batch=batch)
+        """What is done, as it was asked for; `batch` is how many were drawn together. InputError where the model's
+        numbers were too large for its precision."""
+        return self._picture(sketch, self._drawn(sketch), batch=batch)
 
     def _hasten(self, requests: Sequence[Request]) -> None:
         """Once, before the first picture."""
@@ -482,6 +484,15 @@ class Pipeline:
         again = (one for some in drawing(self.family, tasks, batch=batch, on_step=on_step) for one in some)
         for sketch in done:
             yield next(again) if _task(sketch).canvas.twice else sketch
+
+    def _drawn(self, sketch: Sketch) -> Tensor:
+        """Numbers that grew too large end as none, and such a picture would be black."""
+        picture = sketch.image
+        why = "it may be broken"
+        if self.precision not in ("", "fp32"):
+            why = f"{self.precision} does not hold its numbers, draw with precision fp32"
+        check(bool(torch.isfinite(picture).all()), f"{self.name or 'this model'} drew what is no picture: {why}")
+        return picture
 
     def _picture(self, sketch: Sketch, pixels: Tensor, *, batch: int) -> Picture:
         request = _task(sketch)

@@ -108,10 +108,8 @@ def test_without_a_compiler_or_such_a_processor_there_is_none(name: str, monkeyp
 
 
 @with_kernel
-def test_whether_one_can_be_had_for_a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert kernels.made("linear", kernels.PAIRS)
-    change(tmp_path, "linear.c", "int linear(", "in linear(", monkeypatch)
-    assert not kernels.made("linear", kernels.PAIRS)
-    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+def test_there_is_none_for_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert kernels.library("linear", MACHINES[0]) is not None
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"cpu_name": "another"})
     monkeypatch.setattr(kernels, "_built", lambda source, features: pytest.fail("it is compiled"))
-    assert not kernels.made("linear", kernels.PAIRS)
+    assert kernels.library("linear", MACHINES[0]) is None

@@ -10,6 +10,7 @@ from limner import engine
 from limner.core import Family, InputError
 from limner.engine import compiled, layers, packed, precision, ready
 from limner.engine.allocator import LEAST, Pool
+from limner.engine.kernels import HALVES
 from limner.nn.unet import UNet, UNetConfig
 
 SMALL = UNetConfig(widths=(16, 32), blocks=1, depths=(1, 1), heads=(2, 2), context=12, groups=8)
@@ -84,7 +85,7 @@ def test_where_halves_alone_are_fast_bf16_is_chosen_with_kernels(
     made: bool, kernels: bool, chosen: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: INTEL)
-    monkeypatch.setattr(precision, "made", lambda name, machine: made and machine == "AVX-512's halves")
+    monkeypatch.setattr(precision, "library", lambda name, machine: "it" if made and machine == HALVES else None)
     assert precision.dtype_for("auto", CPU, kernels=kernels) is chosen
 
 

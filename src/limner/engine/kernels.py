@@ -22,8 +22,8 @@ Features = tuple[str, ...]
 
 HERE = Path(__file__).parent
 VECTORS = ("avx512_f", "avx512_bw", "avx512_dq", "avx512_vl", "avx512_bf16")
-# What a processor has to have, by what multiplies; the first that can be had is taken.
 TILES, HALVES, PAIRS = "AMX", "AVX-512's halves", "AVX-512's pairs"
+# What a processor has to have, by what multiplies; the first that can be had is taken.
 MACHINES: Mapping[str, Features] = {
     TILES: ("amx_tile", "amx_bf16", *VECTORS), HALVES: ("avx512_fp16", *VECTORS), PAIRS: VECTORS,
 }  # fmt: skip
@@ -36,32 +36,31 @@ log = logging.getLogger(__name__)
 
 
 def tried(name: str, wrap: Callable[[ctypes.CDLL], Kernel], attempt: Callable[[Kernel], None]) -> Kernel | None:
-    """What `wrap` makes of `name`.c, compiled or as it was kept, for the first of MACHINES that this is; None where it
-    cannot be had or `attempt` raises ValueError, for its answer is not right."""
-    for machine, features in MACHINES.items():
-        if not _has(features):
+    """What `wrap` makes of `name`.c for the first of MACHINES that this is; None where it cannot be had or `attempt`
+    raises ValueError, for its answer is not right."""
+    for machine in MACHINES:
+        if (found := library(name, machine)) is None:
             continue
         try:
-            kernel = wrap(_loaded(_built(HERE / f"{name}.c", features)))
+            kernel = wrap(found)
             attempt(kernel)
-        except (OSError, subprocess.SubprocessError, AttributeError, ValueError) as error:
+        except (AttributeError, ValueError) as error:
             log.info("%s is not by %s: %s", name, machine, error)
             continue
         return kernel
     return None
 
 
-def made(name: str, machine: str) -> bool:
-    """Whether `name`.c can be had for this one of MACHINES."""
+def library(name: str, machine: str) -> ctypes.CDLL | None:
+    """`name`.c, compiled or as it was kept, for one of MACHINES; None where this is none or it cannot be had."""
     features = MACHINES[machine]
-    if not _has(features):
-        return False
+    if not all(torch.cpu.get_capabilities().get(one) for one in features):
+        return None
     try:
-        _loaded(_built(HERE / f"{name}.c", features))
+        return _loaded(_built(HERE / f"{name}.c", features))
     except (OSError, subprocess.SubprocessError) as error:
         log.info("%s is not by %s: %s", name, machine, error)
-        return False
-    return True
+        return None
 
 
 def check_error(found: torch.Tensor, expected: torch.Tensor, *, most: float) -> None:
@@ -69,10 +68,6 @@ def check_error(found: torch.Tensor, expected: torch.Tensor, *, most: float) -> 
     error = float((found.float() - expected).norm() / expected.norm())
     if not error <= most:
         raise ValueError(f"the compiled kernel is off by {error:.1e}")
-
-
-def _has(features: Features) -> bool:
-    return all(torch.cpu.get_capabilities().get(one) for one in features)
 
 
 def _loaded(path: Path) -> ctypes.CDLL:

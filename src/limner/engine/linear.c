@@ -132,7 +132,8 @@ static void turn(float made[PANEL * PANEL]) {
 /* The first of 32 rows of a block as they are read, and how far it is from one to the next. */
 static const bf16 *rows_of(const Work *work, const Block *block, const Desk *desk, int64_t row, int64_t *apart) {
     *apart = block->rows - row < PANEL ? block->steps * STEP : work->layer.channels;
-    return block->rows - row < PANEL ? desk->tail : work->x + (block->first + row) * work->layer.channels + block->begin;
+    const bf16 *there = work->x + (block->first + row) * work->layer.channels + block->begin;
+    return block->rows - row < PANEL ? desk->tail : there;
 }
 
 static Rows factors_of_rows(const Work *work, const Block *block, const Desk *desk, int64_t row) {
@@ -148,7 +149,8 @@ static void by_ordered(const Work *work, const Block *block, const Desk *desk, i
     const factor *near = work->weights + out * work->layer.channels + block->begin * SIDE, *next = near + 2 * panel;
     const Columns columns = {near, near + panel, TILE, 1};
     const Ahead ahead = {next, next + panel, STEP, TILE, row / PANEL, up(block->rows, PANEL) / PANEL};
-    multiply(factors_of_rows(work, block, desk, row), columns, block->steps * SIDE, block->fresh, in_tiles(sums), ahead);
+    const Rows rows = factors_of_rows(work, block, desk, row);
+    multiply(rows, columns, block->steps * SIDE, block->fresh, in_tiles(sums), ahead);
 }
 
 /* Those of 32 results by 32 rows of a block in tiles. */
@@ -222,7 +224,8 @@ int linear(Work work, int threads) {
 #pragma omp parallel num_threads(threads) reduction(| : failed)
     {
         const int64_t width = work.layer.channels < CHANNELS ? work.layer.channels : CHANNELS;
-        const int64_t sums = work.layer.channels > width ? each * rows : 0, tiles = work.ordered && AS_READ ? 0 : rows * width;
+        const int64_t sums = work.layer.channels > width ? each * rows : 0;
+        const int64_t tiles = work.ordered && AS_READ ? 0 : rows * width;
         Desk *desk = room(sizeof(Desk) + sums * sizeof(float) + tiles * sizeof(factor));
         failed = !desk;
         if (!failed) {

@@ -66,7 +66,8 @@ INLINE void multiply_lines(const factor *lines, const Rows *rows, const Columns 
         const factor *from = lines + step * rows->step;
         const factor *near_tile = columns->near + step * columns->step, *far_tile = columns->far + step * columns->step;
         for (int64_t pair = 0; pair < SIDE && pair < left; pair++) {
-            const __m512h near_pairs = halves_at(near_tile + pair * STEP), far_pairs = halves_at(far_tile + pair * STEP);
+            const __m512h near_pairs = halves_at(near_tile + pair * STEP);
+            const __m512h far_pairs = halves_at(far_tile + pair * STEP);
 #pragma GCC unroll 8
             for (int line = 0; line < LINES; line++) {
                 const __m512h each = pair_at(from + line * rows->row + 2 * pair);

@@ -85,7 +85,7 @@ def test_where_halves_alone_are_fast_bf16_is_chosen_with_kernels(
     made: bool, kernels: bool, chosen: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: INTEL)
-    monkeypatch.setattr(precision, "library", lambda name, machine: "it" if made and machine == HALVES else None)
+    monkeypatch.setattr(precision, "load", lambda name, machine: "it" if made and machine == HALVES else None)
     assert precision.dtype_for("auto", CPU, kernels=kernels) is chosen
 
 

@@ -39,7 +39,7 @@ def tried(name: str, wrap: Callable[[ctypes.CDLL], Kernel], attempt: Callable[[K
     """What `wrap` makes of `name`.c for the first of MACHINES that this is; None where it cannot be had or `attempt`
     raises ValueError, for its answer is not right."""
     for machine in MACHINES:
-        if (found := library(name, machine)) is None:
+        if (found := load(name, machine)) is None:
             continue
         try:
             kernel = wrap(found)
@@ -51,7 +51,7 @@ def tried(name: str, wrap: Callable[[ctypes.CDLL], Kernel], attempt: Callable[[K
     return None
 
 
-def library(name: str, machine: str) -> ctypes.CDLL | None:
+def load(name: str, machine: str) -> ctypes.CDLL | None:
     """`name`.c, compiled or as it was kept, for one of MACHINES; None where this is none or it cannot be had."""
     features = MACHINES[machine]
     if not all(torch.cpu.get_capabilities().get(one) for one in features):

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 
 from limner.core import check
-from limner.engine.kernels import HALVES, library
+from limner.engine.kernels import HALVES, load
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -51,7 +51,7 @@ def draws_in_bf16(*, kernels: bool) -> bool:
     Intel's takes twice as long for those as for float32 (docs/LOG.md), but our own kernels know a way by halves."""
     features = torch.cpu.get_capabilities()
     pairs = features.get("avx512_bf16") and "AMD" in str(features.get("cpu_name"))
-    return multiplies_bf16() or bool(pairs) or (kernels and library("linear", HALVES) is not None)
+    return multiplies_bf16() or bool(pairs) or (kernels and load("linear", HALVES) is not None)
 
 
 def multiplies_bf16() -> bool:

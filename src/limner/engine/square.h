@@ -45,11 +45,9 @@ INLINE Sums in_tiles(float *first) { return (Sums){first, SIDE, SIDE * SIDE, 2 *
    AS_READ: whether factors are the bfloat16s themselves, on either side.
    HEADROOM: how many binary digits above one may be needed of a factor whose products with others are summed. */
 #if defined __AMX_BF16__
-#include "factors_bfloat16.h"
 #include "square_amx.h"
 #elif defined __AVX512FP16__
 #include "square_halves.h"
 #else
-#include "factors_bfloat16.h"
 #include "square_pairs.h"
 #endif

@@ -3,6 +3,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "factors_bfloat16.h"
+
 enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 }; /* of arch_prctl */
 
 /* Eight tiles of full size, as LDTILECFG reads it. */

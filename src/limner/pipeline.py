@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -167,8 +166,18 @@ class Speed:
     compile: str
 
     def __post_init__(self) -> None:
-        engine.dtype_for(self.precision, CPU)
+        self.dtype(CPU)
         engine.check_wish(self.compile)
+
+    def dtype(self, device: torch.device) -> torch.dtype:
+        """What it draws in there."""
+        return engine.dtype_for(self.precision, device, kernels=self.compile != "off")
+
+    def loading(self) -> torch.dtype | None:
+        """What its networks are made as they are loaded; what is drawn in float32 is widened when it is made fast, or
+        only when it is used."""
+        drawn = self.dtype(CPU)
+        return None if drawn is torch.float32 else drawn
 
 
 class Pipeline:
@@ -198,8 +207,7 @@ class Pipeline:
         until then its weights are those of the files.
         """
         folder, speed = find_model(path_or_name), Speed(precision, compile)
-        dtype = partial(engine.dtype_for, precision, CPU, kernels=compile != "off")
-        family, about = families.load_described(folder, dtype=dtype)
+        family, about = families.load_described(folder, dtype=speed.loading)
         pipe = Pipeline(family, name=name_of(folder), hash=about.hash)
         if family.networks():
             pipe._speed, pipe._compile = speed, compile
@@ -209,7 +217,10 @@ class Pipeline:
     def precision(self) -> str:
         """What its networks draw in: fp32, bf16 or fp16; nothing where it has no choice."""
         networks = self.family.networks()
-        return engine.NAMES[next(networks[0].parameters()).dtype] if networks else ""
+        if not networks:
+            return ""
+        drawn = next(networks[0].parameters()).dtype if self._speed is None else self._speed.dtype(self.family.device)
+        return engine.NAMES[drawn]
 
     def save_pretrained(self, path: str | Path) -> None:
         """Write the model: a Stable Diffusion as a folder of diffusers or, where `path` ends in .safetensors, as a

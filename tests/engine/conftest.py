@@ -22,6 +22,20 @@ def each_machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.fixture
+def anew() -> Iterator[None]:
+    """What kernels there are is found out again, and by who comes next."""
+    forget()
+    yield
+    forget()
+
+
+@pytest.fixture
+def dtype(each_machine: str) -> torch.dtype:
+    """Of the numbers that it is for."""
+    return next(dtype for dtype, kind in kernels.KINDS.items() if each_machine in kind.by or not each_machine)
+
+
+@pytest.fixture
 def only_drawing() -> Iterator[None]:
     """Without gradients, and from the same numbers each time."""
     torch.manual_seed(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 
 import pytest
 import torch
@@ -11,17 +12,32 @@ from limner.engine import attention, can_compute, convolution, kernels, linear, 
 
 HAS = torch.cpu.get_capabilities()
 MACHINES = [name for name, features in kernels.MACHINES.items() if all(map(HAS.get, features)) and shutil.which("gcc")]
-with_kernel = pytest.mark.skipif(not MACHINES, reason="needs a processor that multiplies bfloat16, and gcc")
+BY_NUMBERS = {dtype: [one for one in kind.by if one in MACHINES] for dtype, kind in kernels.KINDS.items()}
+with_kernel = pytest.mark.skipif(not MACHINES, reason="needs a processor with AVX2, and gcc")
+with_bf16_kernel = pytest.mark.skipif(
+    not BY_NUMBERS[torch.bfloat16], reason="needs a processor that multiplies bfloat16, and gcc"
+)
 with_bf16 = pytest.mark.skipif(
     not can_compute("bf16", torch.device("cpu")), reason="needs a processor with instructions for bfloat16"
 )
 
-KERNELS = {module.__name__.split(".")[-1]: module.kernel for module in (attention, convolution, linear, norm)}
+NUMBERS = [
+    pytest.param(dtype, marks=pytest.mark.skipif(not machines, reason=f"needs a processor with kernels for {dtype}"))
+    for dtype, machines in BY_NUMBERS.items()
+]
+KERNELS = {
+    f"{module.__name__.split('.')[-1]}{kind.ending}": (dtype, partial(module.kernel, dtype))
+    for module in (attention, convolution, linear)
+    for dtype, kind in kernels.KINDS.items()
+} | {"norm": (torch.bfloat16, norm.kernel)}
+
+
+FORGETTING = [module.kernel.cache_clear for module in (attention, convolution, linear, norm)]  # before any is replaced
 
 
 def forget() -> None:
-    for kernel in KERNELS.values():
-        kernel.cache_clear()
+    for clear in FORGETTING:
+        clear()
 
 
 def error(found: torch.Tensor, expected: torch.Tensor) -> float:

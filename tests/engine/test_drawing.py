@@ -59,6 +59,23 @@ def test_made_fast_it_draws_the_same(folder: Path, precision: str, compile: str,
     assert 255.0 * float((found - expected).abs().max()) <= within
 
 
+@pytest.mark.usefixtures("anew")
+@pytest.mark.parametrize(("compile", "compiler"), [("auto", "gcc"), ("auto", "no-such-compiler"), ("off", "gcc")])
+def test_a_model_in_half_precision_is_drawn_in_float32_from_weights_that_stay_as_they_are(
+    compile: str, compiler: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CC", compiler)
+    halved = tmp_path / "halved"
+    families.save(halved, families.load(folder), dtype=torch.float16)
+    expected = drawn(Pipeline(families.load(halved)))
+    pipe = Pipeline.from_pretrained(halved, precision="fp32", compile=compile)
+    assert pipe.precision == "fp32"
+    assert {one.dtype for network in pipe.family.networks() for one in network.parameters()} == {torch.float16}
+    found = drawn(pipe)
+    assert 255.0 * float((found - expected).abs().max()) <= 2.0
+    assert pipe.precision == "fp32"
+
+
 @with_bf16
 def test_it_is_loaded_in_the_precision_asked_for_and_packed_when_it_first_draws(folder: Path) -> None:
     pipe = Pipeline.from_pretrained(folder, precision="bf16")

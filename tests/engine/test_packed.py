@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from tests.engine.kernel import with_bf16, with_kernel
+from tests.engine.kernel import BY_NUMBERS, NUMBERS, with_bf16, with_bf16_kernel, with_kernel
 from torch import Tensor
 
 from limner.engine import layers, packed
@@ -61,17 +61,18 @@ def apart(one: Tensor, other: Tensor) -> float:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("kernels", [False, pytest.param(True, marks=with_kernel)])
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_says_what_the_plain_network_says(kind: str) -> None:
+def test_it_says_what_the_plain_network_says(kind: str, kernels: bool) -> None:
     unet, given = awake(KINDS[kind]), inputs(KINDS[kind])
-    fast = packed_copy(unet)
+    fast = packed_copy(unet, kernels=kernels)
     assert apart(fast(*given), unet(*given)) < 1e-4
     assert apart(fast(*given), unet(*given)) < 1e-4  # again, with what is packed by now
 
 
 @with_bf16
 @torch.no_grad()
-@pytest.mark.parametrize("kernels", [False, pytest.param(True, marks=with_kernel)])
+@pytest.mark.parametrize("kernels", [False, pytest.param(True, marks=with_bf16_kernel)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_in_bfloat16_it_is_as_near_to_float32_as_the_plain_network(kind: str, kernels: bool) -> None:
     unet, given = awake(KINDS[kind]), inputs(KINDS[kind])
@@ -122,14 +123,16 @@ def test_packed_at_one_size_it_serves_others(batch: int, height: int, width: int
 
 @torch.no_grad()
 def test_large_maps_in_float32_go_by_winograd_and_small_ones_do_not() -> None:
-    def chosen(**size: int) -> set[str]:
-        fast = packed_copy(awake(SMALL))
+    def chosen(*, kernels: bool, **size: int) -> set[str]:
+        fast = packed_copy(awake(SMALL), kernels=kernels)
         fast(*inputs(SMALL, **size))
         assert isinstance(fast.mid_block.resnets[0], packed.Residual)
         return {one.ready.func.__name__ for one in fast.modules() if isinstance(one, layers.Convolution) and one.ready}
 
-    assert chosen(height=32, width=32) == {"_winograd", "_direct"}
-    assert chosen(batch=1, height=8, width=8) == {"_direct"}
+    assert chosen(kernels=False, height=32, width=32) == {"_winograd", "_direct"}
+    assert chosen(kernels=False, batch=1, height=8, width=8) == {"_direct"}
+    if BY_NUMBERS[torch.float32]:
+        assert chosen(kernels=True, height=32, width=32) == {"_by_kernel", "_unfolded", "_direct"}
 
 
 @torch.no_grad()
@@ -146,13 +149,15 @@ def test_the_first_weights_are_given_up() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @torch.no_grad()
-@pytest.mark.parametrize("kernels", [False, pytest.param(True, marks=with_kernel)])
+@pytest.mark.parametrize("dtype", [None, *NUMBERS])
 @pytest.mark.parametrize("kind", KINDS)
 def test_weights_in_a_file_are_read_again_after_a_rest(
-    kind: str, kernels: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, dtype: torch.dtype | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """By kernels for a type of numbers, or in float32 without."""
     monkeypatch.setattr(pages, "LEAST", 1)
-    dtype, within = (torch.bfloat16, 5e-2) if kernels else (torch.float32, 1e-4)
+    kernels, dtype = dtype is not None, dtype or torch.float32
+    within = 5e-2 if dtype is torch.bfloat16 else 1e-4
     unet = awake(KINDS[kind]).to(dtype)
     given = cast(inputs(KINDS[kind]), dtype)
     safetensors.torch.save_file(unet.state_dict(), tmp_path / "unet.safetensors")

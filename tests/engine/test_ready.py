@@ -50,6 +50,20 @@ def test_what_it_names_is_narrowed_and_its_unet_packed() -> None:
     assert isinstance(family.codec, nn.Conv2d)
 
 
+def test_in_float32_weights_stay_as_they_are_where_kernels_widen_them() -> None:
+    """Biases and norms are wide at once, and so is whatever no kernel takes."""
+    for compile, kept in (("auto", torch.float16), ("off", torch.float32)):
+        family = Named()
+        for network in family.networks():
+            network.half()
+        engine.prepared(family, precision="fp32", compile=compile)
+        held = [layer for layer in family.unet.modules() if isinstance(layer, layers.Layer)]
+        assert held
+        assert {layer.source.dtype for layer in held} == {kept}
+        assert {layer.bias.dtype for layer in held if layer.bias is not None} == {torch.float32}
+        assert dtypes(family.unet) == dtypes(family.codec) == {torch.float32}
+
+
 def test_a_family_that_names_nothing_stays_as_it_is() -> None:
     class Quiet(Named):
         networks = Family.networks

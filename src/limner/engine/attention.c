@@ -12,11 +12,12 @@
 #include "room.h"
 #include "square.h"
 
+typedef bf16 number;
+#include "attention.h"
+
 enum { ROWS = 2 * SIDE, KEYS = 256, CHANNELS = 512 }; /* queries and keys of a block; the most channels */
 enum { LINE = KEYS + STEP }; /* of shares in memory: by a power of two all would share a few places of the cache */
 
-typedef struct { int64_t batch, head, row; } Strides;
-typedef struct { const bf16 *data; Strides by; } Map;
 typedef struct {
     int64_t queries, keys, channels; /* N, M, D */
     int64_t all_keys, all_channels;  /* filled up to multiples of 32 */

@@ -14,41 +14,20 @@
 #include "room.h"
 #include "square.h"
 
-enum { POINTS = 16, INPUTS = 4, RESULTS = 2, TAPS = 3 }; /* of a spot; inputs, results and weights a side */
+typedef bf16 number;
+enum { RESULTS = 2 };
+#include "convolution.h"
+
 enum { SPOTS = 8 * SIDE, FEW_SPOTS = 4 * SIDE, OUTS = 320 }; /* of a block; of one with few results; the most results */
 enum { FEW_OUTS = 128 };                                     /* few weights: reading them more often costs little */
 enum { AHEAD = 8, MANY = 640 * 640 }; /* tiles of weights that are fetched before they are used, of layers with more */
 
-typedef struct {
-    int64_t batch, height, width, channels; /* of the map that is read */
-    int64_t rows, columns, outs;            /* of the map that is made */
-    int64_t top, left;                      /* zeros before the one that is read */
-    int64_t doubled;                        /* whether each place of the one in memory is 2 x 2 of it */
-    int64_t biases;                         /* from the bias of one image to that of the next */
-} Sizes;
 typedef struct { /* one thread's */
     factor *seen; /* of each point, band and 32 channels a tile of spots by channels */
     float *sums;  /* of each point, spot and result */
     bf16 *zeros;  /* of a place outside */
     int64_t spots;
 } Desk;
-typedef struct { int64_t image, row, column; } Spot; /* with the place of its first result */
-
-/* Whether nothing is seen from a point. */
-static inline int blind(int64_t doubled, int point) {
-    return doubled && (point / INPUTS == 2 || point % INPUTS == 2);
-}
-
-/* The numbers of a place of the map that is read. */
-static const bf16 *place_of(const bf16 *x, const Sizes *sizes, int64_t image, int64_t row, int64_t column) {
-    const int by = sizes->doubled ? 2 : 1;
-    return x + ((image * (sizes->height / by) + row / by) * (sizes->width / by) + column / by) * sizes->channels;
-}
-
-static Spot spot_at(int64_t index, const Sizes *sizes) {
-    const int64_t across = up(sizes->columns, RESULTS) / RESULTS, down = up(sizes->rows, RESULTS) / RESULTS;
-    return (Spot){index / (across * down), index / across % down * RESULTS, index % across * RESULTS};
-}
 
 static inline void see_line(const __m512 from[INPUTS], __m512 to[INPUTS]) {
     to[0] = _mm512_sub_ps(from[0], from[2]);
@@ -71,12 +50,7 @@ static inline void see_square(const __m512 from[POINTS], __m512 to[POINTS]) {
 /* The inputs of a spot, seen from the 16 points, as the row `at` of their tiles. */
 static void see(const bf16 *x, const Sizes *sizes, Spot spot, Desk *desk, int64_t at) {
     const bf16 *from[POINTS];
-    for (int place = 0; place < POINTS; place++) {
-        const int64_t row = spot.row + place / INPUTS - sizes->top, column = spot.column + place % INPUTS - sizes->left;
-        const int inside = row >= 0 && row < sizes->height && column >= 0 && column < sizes->width;
-        const int there = inside && spot.image < sizes->batch;
-        from[place] = there ? place_of(x, sizes, spot.image, row, column) : desk->zeros;
-    }
+    places_of(x, sizes, spot, desk->zeros, from);
     factor *to = desk->seen + at / SIDE * SIDE * sizes->channels + at % SIDE * STEP;
     for (int64_t channel = 0; channel < sizes->channels; channel += STEP, to += TILE) {
         __m512i both[POINTS];
@@ -144,10 +118,8 @@ static void give(const Desk *desk, const Sizes *sizes, Spot spot, int64_t at, in
             give_square(desk->sums + at * outs + some, desk->spots * outs, sizes, more, made[half]);
         }
         for (int place = 0; place < RESULTS * RESULTS; place++) {
-            const int64_t row = spot.row + place / RESULTS, column = spot.column + place % RESULTS;
-            if (row >= sizes->rows || column >= sizes->columns) continue;
-            const int64_t number = (spot.image * sizes->rows + row) * sizes->columns + column;
-            const int64_t here = number * sizes->outs + first + out;
+            const int64_t first_there = result_of(sizes, spot, place), here = first_there + first + out;
+            if (first_there < 0) continue;
             __m512 one = made[0][place], two = made[1][place];
             if (plus) one = _mm512_add_ps(one, wide(plus + here)), two = _mm512_add_ps(two, wide(plus + here + SIDE));
             _mm512_storeu_si512(to + here, (__m512i)_mm512_cvtne2ps_pbh(two, one));
@@ -176,7 +148,7 @@ static void convolve_block(const bf16 *x, const factor *weights, const float *bi
    of one. */
 int convolve(const bf16 *x, const factor *weights, const float *bias, const bf16 *plus, bf16 *to, Sizes sizes,
              int threads) {
-    const int64_t spots = sizes.batch * (up(sizes.rows, RESULTS) / RESULTS) * (up(sizes.columns, RESULTS) / RESULTS);
+    const int64_t spots = all_spots(&sizes);
     const int64_t each_spots = sizes.outs <= FEW_OUTS ? FEW_SPOTS : SPOTS;
     const int64_t blocks = up(spots, each_spots) / each_spots, parts = (threads + blocks - 1) / blocks;
     const int64_t each = up((sizes.outs + parts - 1) / parts, STEP);
@@ -252,7 +224,9 @@ static void order_tile(const bf16 *weights, int64_t channels, int64_t doubled, i
 
 /* Kernels (outs, channels, 3, 3) to tiles of 16 results by 32 channels, pairs of channels down and results across; over
    channels, then results, then points from which something is seen. */
-void order(const bf16 *weights, factor *to, int64_t outs, int64_t channels, int64_t doubled, int threads) {
+void order(const bf16 *weights, factor *to, int64_t outs, int64_t channels, int64_t doubled, int64_t bytes,
+           int threads) {
+    (void)bytes;
     const int64_t steps = channels / STEP;
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t tile = 0; tile < outs / SIDE * steps; tile++) {

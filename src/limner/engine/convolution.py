@@ -1,5 +1,7 @@
-"""Convolutions of 3 x 3 in bfloat16 by our own kernel (convolution.c): see kernels.py for where. It takes 4 / 9 of the
-multiplications, one and a half times the rounding and 16 / 9 of the weights' memory.
+"""Convolutions of 3 x 3 by our own kernels: see kernels.py for where.
+
+In bfloat16 (convolution.c) it takes 4 / 9 of the multiplications, one and a half times the rounding and 16 / 9 of the
+weights' memory; in float32 (convolution_float32.c) a quarter of them and one of seven digits.
 
 B batch, C channels, O of the result, h and w the map.
 """
@@ -10,6 +12,7 @@ import ctypes
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -22,10 +25,6 @@ from limner.engine.allocator import apart, pool
 from limner.store.pages import forget
 
 STEP = 32  # what channels and results must divide by
-FEWEST_SPOTS = 128  # of 2 x 2 places; fewer do not fill a block
-AGREES = 1e-2  # relative error against torch in float32, where rounding once makes 2e-3
-POINTS, DOUBLED_POINTS = 16, 9  # from which there is something to see
-
 Ends = tuple[bool, bool]
 
 
@@ -34,6 +33,26 @@ class Convolve(Protocol):
         self, weights: Tensor, bias: Tensor | None, x: Tensor, plus: Tensor | None = None, *,
         ends: Ends = (True, True), doubled: bool = False, out: Tensor | None = None,
     ) -> Tensor: ...  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Spots:
+    """Of what the kernel for a type of numbers makes its maps."""
+
+    side: int  # places
+    fewest: int  # fewer do not pay
+    kept: int  # numbers of each weight of 3 x 3
+    kept_doubled: int  # where the map is doubled
+
+    def count(self, x: Tensor, *, doubled: bool) -> int:
+        height, width = (side * (2 if doubled else 1) for side in x.shape[2:])
+        return len(x) * -(-height // self.side) * -(-width // self.side)
+
+    def kept_of(self, *, doubled: bool) -> int:
+        return self.kept_doubled if doubled else self.kept
+
+
+SPOTS = {torch.bfloat16: Spots(2, 128, 16, 9), torch.float32: Spots(4, 8, 9, 9)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +65,8 @@ class _Sizes(ctypes.Structure):
     _fields_ = [
         (name, ctypes.c_int64)
         for name in (
-            "batch", "height", "width", "channels", "rows", "columns", "outs", "top", "left", "doubled", "biases"
+            "batch", "height", "width", "channels", "rows", "columns", "outs", "top", "left", "doubled", "biases",
+            "kind",
         )
     ]  # fmt: skip
 
@@ -85,29 +105,31 @@ class QuickConvolution(nn.Conv2d):
         if torch.is_grad_enabled() or not pays(x, self.weight, doubled=doubled):
             return None
         if doubled not in self._ordered:
-            self._ordered[doubled] = order(self.weight, doubled=doubled)
+            self._ordered[doubled] = order(self.weight, x.dtype, doubled=doubled)
             forget(self.weight)
         return self._ordered[doubled]
 
 
 def pays(x: Tensor, weight: Tensor, *, doubled: bool = False) -> bool:
     """Whether it can be had and is faster, for maps like `x` and kernels (O, C, 3, 3)."""
-    spots = len(x) * (x.shape[2] * x.shape[3] if doubled else -(-x.shape[2] // 2) * -(-x.shape[3] // 2))
-    suits = x.dtype is weight.dtype is torch.bfloat16 and x.device.type == "cpu" and weight.shape[2:] == (3, 3)
-    fits = weight.shape[0] % STEP == weight.shape[1] % STEP == 0
-    return suits and fits and spots >= FEWEST_SPOTS and kernel() is not None
+    fits = weight.shape[2:] == (3, 3) and weight.shape[0] % STEP == weight.shape[1] % STEP == 0
+    if not fits or not kernels.takes(x, weight.dtype):
+        return False
+    spots = SPOTS[x.dtype]
+    return spots.count(x, doubled=doubled) >= spots.fewest and kernel(x.dtype) is not None
 
 
-def order(weight: Tensor, *, doubled: bool = False) -> Tensor:
-    """Kernels (O, C, 3, 3) as the points see them, in the tiles in which they are read."""
-    found = kernel()
+def order(weight: Tensor, dtype: torch.dtype, *, doubled: bool = False) -> Tensor:
+    """Kernels (O, C, 3, 3) in the order in which they are read for maps of a type, in bfloat16 as the points see
+    them."""
+    found = kernel(dtype)
     assert found is not None, "see `pays`"
     return found.order(weight, doubled)
 
 
 @functools.cache
-def kernel() -> Kernel | None:
-    return kernels.tried("convolution", _wrap, _try)
+def kernel(dtype: torch.dtype) -> Kernel | None:
+    return kernels.tried("convolution", dtype, partial(_wrap, dtype), partial(_try, dtype))
 
 
 def convolve(
@@ -118,30 +140,32 @@ def convolve(
     (B, O) or none, a column of zeros on either side and a row of them above and below where those are `ends` of the
     map, as those of a doubled one have to be. The result, in `out` if that is given, is in channels_last; `plus`, which
     may be `out`, is added to it."""
-    found = kernel()
+    found = kernel(x.dtype)
     assert found is not None, "see `pays`"
     assert all(ends) or not doubled
     return found.convolve(weights, bias, x, plus, ends=ends, doubled=doubled, out=out)
 
 
-def _wrap(library: ctypes.CDLL) -> Kernel:
+def _wrap(dtype: torch.dtype, library: ctypes.CDLL) -> Kernel:
+    spots, kind = SPOTS[dtype], kernels.KINDS[dtype]
     library.convolve.argtypes = [*[ctypes.c_void_p] * 5, _Sizes, ctypes.c_int]
-    library.order.argtypes = [*[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 3, ctypes.c_int]
+    library.order.argtypes = [*[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 4, ctypes.c_int]
     library.order.restype = None
 
     def order(weight: Tensor, doubled: bool) -> Tensor:
         weight = weight.contiguous()
         outs, channels = weight.shape[:2]
-        points = DOUBLED_POINTS if doubled else POINTS
-        out = apart((points, outs // 16, channels // STEP, 16, 16, 2), weight.dtype)
-        library.order(weight.data_ptr(), out.data_ptr(), outs, channels, doubled, torch.get_num_threads())
+        out = apart((spots.kept_of(doubled=doubled) * outs * channels,), weight.dtype)
+        sizes = outs, channels, doubled, weight.element_size()
+        library.order(weight.data_ptr(), out.data_ptr(), *sizes, torch.get_num_threads())
         return out
 
     def run(
         weights: Tensor, bias: Tensor | None, x: Tensor, plus: Tensor | None = None, *,
         ends: Ends = (True, True), doubled: bool = False, out: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
-        (batch, channels, *sides), outs = x.shape, 16 * weights.shape[1]
+        batch, channels, *sides = x.shape
+        outs = len(weights) // (spots.kept_of(doubled=doubled) * channels)
         bias = torch.zeros(outs) if bias is None else bias.float().contiguous()
         height, width = (side * (2 if doubled else 1) for side in sides)
         shape = (batch, outs, height - 2 + sum(ends), width)
@@ -152,8 +176,8 @@ def _wrap(library: ctypes.CDLL) -> Kernel:
         x = x.contiguous(memory_format=torch.channels_last)
         plus = None if plus is None else plus.contiguous(memory_format=torch.channels_last)
         places = [None if one is None else one.data_ptr() for one in (x, weights, bias, plus, made)]
-        biases = outs if bias.dim() == 2 else 0
-        sizes = _Sizes(batch, height, width, channels, shape[2], width, outs, ends[0], 1, doubled, biases)
+        biases, number = outs if bias.dim() == 2 else 0, kind.weights.index(weights.dtype)
+        sizes = _Sizes(batch, height, width, channels, shape[2], width, outs, ends[0], 1, doubled, biases, number)
         if not library.convolve(*places, sizes, torch.get_num_threads()):
             raise MemoryError(f"no memory to convolve {channels} channels")
         return made if out is None or fits else out.copy_(made)
@@ -161,9 +185,9 @@ def _wrap(library: ctypes.CDLL) -> Kernel:
     return Kernel(order, run)
 
 
-def _try(found: Kernel) -> None:
+def _try(dtype: torch.dtype, found: Kernel) -> None:
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn((2, 64, 5, 7), generator=generator).bfloat16()
-    weight, bias = torch.randn((96, 64, 3, 3), generator=generator).bfloat16(), torch.randn(96, generator=generator)
+    x = torch.randn((2, 64, 5, 7), generator=generator).to(dtype)
+    weight, bias = torch.randn((96, 64, 3, 3), generator=generator).to(dtype), torch.randn(96, generator=generator)
     expected = F.conv2d(x.float(), weight.float(), bias, padding=1)
-    kernels.check_error(found.convolve(found.order(weight, False), bias, x), expected, most=AGREES)
+    kernels.check_error(found.convolve(found.order(weight, False), bias, x), expected)

@@ -1,5 +1,5 @@
-"""Kernels of our own in C, for processors that multiply bfloat16, where the machine has a compiler: made once, in a
-second or two, and kept between processes."""
+"""Kernels of our own in C, for processors that multiply bfloat16 and for those that have vectors of float32, where the
+machine has a compiler: made once, in a second or two, and kept between processes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,9 +24,11 @@ Features = tuple[str, ...]
 HERE = Path(__file__).parent
 VECTORS = ("avx512_f", "avx512_bw", "avx512_dq", "avx512_vl", "avx512_bf16")
 TILES, HALVES, PAIRS = "AMX", "AVX-512's halves", "AVX-512's pairs"
-# What a processor has to have, by what multiplies; the first that can be had is taken.
+WIDE, NARROW = "AVX-512", "AVX2"
+# What a processor has to have, by what multiplies.
 MACHINES: Mapping[str, Features] = {
     TILES: ("amx_tile", "amx_bf16", *VECTORS), HALVES: ("avx512_fp16", *VECTORS), PAIRS: VECTORS,
+    WIDE: ("avx512_f",), NARROW: ("avx2", "f16c"),
 }  # fmt: skip
 # Not vectorised by the compiler as well: gcc 12 takes some of the addresses for aligned that are not, and stores there.
 COMPILE = ["-O3", "-fno-tree-vectorize", "-mfma", "-fopenmp", "-fPIC", "-c"]
@@ -35,10 +38,35 @@ Kernel = TypeVar("Kernel")
 log = logging.getLogger(__name__)
 
 
-def tried(name: str, wrap: Callable[[ctypes.CDLL], Kernel], attempt: Callable[[Kernel], None]) -> Kernel | None:
-    """What `wrap` makes of `name`.c for the first of MACHINES that this is; None where it cannot be had or `attempt`
-    raises ValueError, for its answer is not right."""
-    for machine in MACHINES:
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What there is to know of the kernels for a type of numbers."""
+
+    ending: str  # of the name of their files
+    by: Collection[str]  # of MACHINES; the first that can be had is taken
+    weights: tuple[torch.dtype, ...]  # of what types these may be, as the kernels number them
+    agrees: float  # relative error against torch in float32
+
+
+KINDS = {
+    torch.bfloat16: Kind("", (TILES, HALVES, PAIRS), (torch.bfloat16,), 1e-2),  # rounding once makes 2e-3
+    torch.float32: Kind("_float32", (WIDE, NARROW), (torch.float32, torch.bfloat16, torch.float16), 1e-5),
+}
+
+
+def takes(x: torch.Tensor, weights: torch.dtype) -> bool:
+    """Whether there are kernels for maps like `x` with weights of a type."""
+    kind = KINDS.get(x.dtype)
+    return kind is not None and weights in kind.weights and x.device.type == "cpu"
+
+
+def tried(
+    name: str, dtype: torch.dtype, wrap: Callable[[ctypes.CDLL], Kernel], attempt: Callable[[Kernel], None]
+) -> Kernel | None:
+    """What `wrap` makes of the kernels `name` for numbers of a type, by the first of MACHINES that this is; None where
+    they cannot be had or `attempt` raises ValueError, for their answer is not right."""
+    name += KINDS[dtype].ending
+    for machine in (one for one in MACHINES if one in KINDS[dtype].by):
         if (found := load(name, machine)) is None:
             continue
         try:
@@ -63,10 +91,10 @@ def load(name: str, machine: str) -> ctypes.CDLL | None:
         return None
 
 
-def check_error(found: torch.Tensor, expected: torch.Tensor, *, most: float) -> None:
-    """ValueError where the relative error is above `most`."""
+def check_error(found: torch.Tensor, expected: torch.Tensor) -> None:
+    """ValueError where it is further off than numbers of its type may be."""
     error = float((found.float() - expected).norm() / expected.norm())
-    if not error <= most:
+    if not error <= KINDS[found.dtype].agrees:
         raise ValueError(f"the compiled kernel is off by {error:.1e}")
 
 

@@ -1,7 +1,7 @@
 """Layers on a CPU whose weights lie as they are read, for drawing alone: see packed.py for the network they make.
 
 Where there are few places and the weights lie in a file that is mapped, they are read from there each time, as they
-are. Convolutions of 3 x 3 are Winograd's where that pays: in float32 by nn/winograd.py, in bfloat16 by ours.
+are. Convolutions of 3 x 3 are Winograd's where that pays: by our own kernels, or in float32 by nn/winograd.py.
 
 B batch, C channels, O of the result, h and w the grid, N its places.
 """
@@ -80,17 +80,19 @@ class Linear(Layer):
         if self._suits_kernel(x):
             out = linear.apply(x, weight, self.wide, plus=plus, gated=self.gated)
         else:
-            out = self._by_onednn(x, weight, plus)
+            out = self._by_onednn(x, weight.to(x.dtype) if few else weight, plus)
         if few:
             self.source.let_go()
         return out
 
     def prepare(self, x: Tensor) -> Any:
         weight = self.source.read().contiguous()
-        return linear.order(weight, gated=self.gated) if self._suits_kernel(x) else self._for_onednn(x, weight)
+        if self._suits_kernel(x):
+            return linear.order(weight, x.dtype, gated=self.gated)
+        return self._for_onednn(x, weight.to(x.dtype))
 
     def _suits_kernel(self, x: Tensor) -> bool:
-        return self.kernels and linear.suits(x, self.outs)
+        return self.kernels and linear.suits(x, x.shape[-1], self.outs, weights=self.source.dtype)
 
     def _for_onednn(self, x: Tensor, weight: Tensor) -> Any:
         return _pack(weight, x)
@@ -177,10 +179,10 @@ class Convolution(Layer):
         out is slow."""
         seen, (height, width) = self._seen(x, taps)
         other = None if plus is None else rearrange(plus, "B O h w -> (B h w) O")
-        if self.kernels and linear.suits(seen, self.outs):
+        if self.kernels and linear.suits(seen, seen.shape[1], self.outs, weights=weight.dtype):
             made = linear.apply(seen, weight, self.wide, plus=other)
         else:
-            made = _product(seen, weight, self.bias, other)
+            made = _product(seen, weight.to(x.dtype), self.bias, other)
         return rearrange(made, "(B h w) O -> B O h w", h=height, w=width)
 
     def _seen(self, x: Tensor, taps: int) -> tuple[Tensor, tuple[int, int]]:
@@ -193,13 +195,15 @@ class Convolution(Layer):
 
     def prepare(self, x: Tensor) -> Run:
         weight = self.source.read()
+        if self.kernels and self.sizes == PLAIN and convolution.pays(x, weight):
+            return partial(self._by_kernel, convolution.order(weight, x.dtype))
+        product = self._is_small(x) or self.side == 1
+        if self.kernels and product and linear.suits(x, weight[0].numel(), self.outs, weights=weight.dtype):
+            flat = rearrange(weight, "O C i j -> O (i j C)")
+            return partial(self._unfolded, IN_RUNS, linear.order(flat, x.dtype))
+        weight = weight.to(x.dtype)
         if self.sizes == PLAIN and winograd.pays(x, weight):
             return partial(self._winograd, winograd.order(weight))
-        if self.kernels and self.sizes == PLAIN and convolution.pays(x, weight):
-            return partial(self._by_kernel, convolution.order(weight))
-        if self.kernels and (self._is_small(x) or self.side == 1) and linear.suits(weight.flatten(1)[:1], self.outs):
-            flat = rearrange(weight, "O C i j -> O (i j C)")
-            return partial(self._unfolded, IN_RUNS, linear.order(flat))
         laid = weight.contiguous(memory_format=torch.channels_last)
         packed = torch.ops.mkldnn._reorder_convolution_weight(laid, *self.sizes, list(x.shape))
         return partial(self._direct, packed)
@@ -236,11 +240,12 @@ class Doubling(Layer):
 
     def prepare(self, x: Tensor) -> Callable[[Tensor], Tensor]:
         weight = self.source.read()
+        if self.kernels and convolution.pays(x, weight, doubled=True):
+            ordered = convolution.order(weight, x.dtype, doubled=True)
+            return partial(convolution.convolve, ordered, self.wide, doubled=True)
+        weight = weight.to(x.dtype)
         if winograd.pays(x, weight):
             return partial(_doubled_first, Convolution(weight, self.bias, padding=1))
-        if self.kernels and convolution.pays(x, weight, doubled=True):
-            ordered = convolution.order(weight, doubled=True)
-            return partial(convolution.convolve, ordered, self.wide, doubled=True)
         bias = None if self.bias is None else self.bias.repeat(4)
         return partial(_doubled_last, Convolution(strips.fold(weight), bias, padding=1))
 

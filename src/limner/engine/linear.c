@@ -11,20 +11,12 @@
 #include "room.h"
 #include "square.h"
 
+typedef bf16 number, weight;
+#include "linear.h"
+
 enum { PANEL = 2 * SIDE };            /* results at once, and rows */
 enum { ROWS = 512, CHANNELS = 2048 }; /* of a block, at most: ROWS of as many as 1024 channels, half of it of more */
 
-typedef struct {
-    int64_t channels, outs; /* of all results, of which the second half may be gates of the first */
-    int64_t gated;
-} Layer;
-typedef struct { /* maps are (rows, channels) and (rows, outs); of a gated product (rows, outs / 2) */
-    Layer layer;
-    const bf16 *x, *weights, *plus; /* weights are as `order` makes them, or as they came, (outs, channels) */
-    const float *bias;
-    bf16 *to;
-    int64_t rows, ordered;
-} Work; /* what there is none of is NULL */
 typedef struct {
     int64_t first, rows;  /* of x */
     int64_t begin, steps; /* of each row, its channels by 32 */
@@ -66,13 +58,9 @@ static void line_up(const bf16 *from, int64_t channels, int64_t steps, int shrun
 
 static Rows lined_up(const factor *first, int64_t width) { return (Rows){first, first + SIDE * width, STEP, TILE}; }
 
-/* The first of each 16 results, as they come: those that are gated take turns with their gates. */
-static int64_t sixteen(const Layer *layer, int64_t number) {
-    return layer->gated ? number / 2 * SIDE + number % 2 * (layer->outs / 2) : number * SIDE;
-}
-
 /* Weights (outs, channels) to tiles; over channels, then results, as `sixteen` says. */
-void order(const bf16 *weights, factor *to, Layer layer, int threads) {
+void order(const bf16 *weights, factor *to, Layer layer, int64_t bytes, int threads) {
+    (void)bytes;
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t number = 0; number < layer.outs / SIDE; number++)
         order_tiles(weights + sixteen(&layer, number) * layer.channels, layer.channels, layer.channels / STEP, 0,

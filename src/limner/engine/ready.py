@@ -9,7 +9,7 @@ from limner.codecs.vae import VAE
 from limner.core import Family
 from limner.engine import packed
 from limner.engine.allocator import pool
-from limner.engine.compiled import compile_network
+from limner.engine.compiled import check_wish, compile_network
 from limner.engine.precision import check_can_compute, dtype_for
 from limner.engine.quick import quicken
 from limner.nn.unet import UNet
@@ -33,14 +33,17 @@ def prepared(family: Family, *, precision: str = "auto", compile: str = "auto", 
 
 def prepare(network: nn.Module, dtype: torch.dtype, *, compile: str = "auto", calls: int = 0) -> None:
     """See `prepared`."""
-    narrow(network, dtype)
+    check_wish(compile)
     kernels = compile != "off" and _on_cpu(network)
-    if isinstance(network, VAE) and kernels:
-        quicken(network)
-    if not isinstance(network, UNet):
-        return
-    if not compile_network(network, wanted=compile, calls=calls) and _on_cpu(network) and packed.available():
+    packs = isinstance(network, UNet) and compile != "on" and _on_cpu(network) and packed.available()
+    narrow(network, dtype, weights=not (packs and kernels and dtype is torch.float32))
+    if packs:
         packed.pack(network, kernels=kernels)
+        narrow(network, dtype)
+    elif isinstance(network, UNet):
+        compile_network(network, wanted=compile, calls=calls)
+    elif isinstance(network, VAE) and kernels:
+        quicken(network)
 
 
 def rest(family: Family) -> None:
@@ -51,12 +54,13 @@ def rest(family: Family) -> None:
 
 
 @torch.no_grad()
-def narrow(network: nn.Module, dtype: torch.dtype) -> None:
-    """Parameters and buffers to `dtype`, one by one: at no time are all there twice."""
+def narrow(network: nn.Module, dtype: torch.dtype, *, weights: bool = True) -> None:
+    """Parameters and buffers to `dtype`, one by one: at no time are all there twice. Without `weights` those stay as
+    they are, for layers that widen them as they are used."""
     files = mappings()
     for module in network.modules():
         for own in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
-            if own.is_floating_point() and own.dtype is not dtype:
+            if own.is_floating_point() and own.dtype is not dtype and (weights or own.dim() < 2):
                 before, own.data = own.data, own.data.to(dtype)
                 forget(before, mapped=files)
 

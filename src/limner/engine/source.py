@@ -15,7 +15,7 @@ class Source:
     """A layer's weights as they were read."""
 
     def __init__(self, *weights: Tensor) -> None:
-        self.weights = [weight.detach() for weight in weights]
+        self.weights, self.dtype = [weight.detach() for weight in weights], weights[0].dtype
 
     @cached_property
     def pages(self) -> Pages:

@@ -17,7 +17,7 @@ from limner.store.pages import Spans, forget, mappings
 from limner.store.weights import check_match, finite
 from limner.text import load_tokenizer
 
-DType = Callable[[], torch.dtype]
+DType = Callable[[], torch.dtype | None]  # None: as they are in their files
 
 TABLE = {
     "aligndraw": "limner.families.aligndraw:AlignDRAW",
@@ -158,14 +158,14 @@ def _cast_all(family: Family, dtype: DType | None) -> Family:
     return family
 
 
-def _drawing(family: Family, dtype: DType | None) -> dict[int, torch.dtype]:
+def _drawing(family: Family, dtype: DType | None) -> dict[int, torch.dtype | None]:
     """What tensors of its `networks` are to be, by their ids. Nobody is asked for a family without."""
     own = [id(one) for network in family.networks() for one in network.state_dict(keep_vars=True).values()]
     return dict.fromkeys(own, dtype()) if own and dtype is not None else {}
 
 
-def _cast(tensor: Tensor, dtype: torch.dtype, *, mapped: Spans) -> Tensor:
-    made = tensor.to(dtype)
+def _cast(tensor: Tensor, dtype: torch.dtype | None, *, mapped: Spans) -> Tensor:
+    made = tensor if dtype is None else tensor.to(dtype)
     if made is not tensor:
         forget(tensor, mapped=mapped)
     return made

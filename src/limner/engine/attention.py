@@ -22,7 +22,7 @@ from limner.engine import kernels
 from limner.engine.allocator import pool
 from limner.nn import attention
 
-CHANNELS = 512  # D at most
+CHANNELS = {torch.bfloat16: 512, torch.float32: 160}  # D at most; of more, in float32, torch makes as much
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -56,8 +56,9 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 def _fits(*maps: Tensor) -> bool:
-    known = all(x.dtype is maps[0].dtype and x.dtype in kernels.KINDS for x in maps)
-    return known and all(x.device.type == "cpu" and x.shape[3] <= CHANNELS and x.stride(3) == 1 for x in maps)
+    dtype, most = maps[0].dtype, CHANNELS.get(maps[0].dtype, 0)
+    alike = all(x.dtype is dtype and x.device.type == "cpu" for x in maps)
+    return alike and all(x.shape[3] <= most and x.stride(3) == 1 for x in maps)
 
 
 @functools.cache

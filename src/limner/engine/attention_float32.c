@@ -72,10 +72,7 @@ static void score(Desk *desk, const Sizes *sizes, int64_t count, int64_t first, 
 static void share(Desk *desk, const Sizes *sizes, int64_t query, int64_t width) {
     float *scores = desk->scores + query * LINE, *sums = desk->sums + query * sizes->columns, most = desk->most[query];
     lanes largest = all(most), total = {};
-    for (int64_t key = 0; key < width; key += LANES) {
-        const lanes some = load(scores + key);
-        largest = choose(some > largest, some, largest);
-    }
+    for (int64_t key = 0; key < width; key += LANES) largest = larger(load(scores + key), largest);
     for (int lane = 0; lane < LANES; lane++) most = largest[lane] > most ? largest[lane] : most;
     for (int64_t key = 0; key < width; key += LANES) {
         const lanes shares = exponential(load(scores + key) - most);

@@ -10,10 +10,12 @@
 #ifdef __AVX512F__
 enum { LANES = 16, ROWS = 12 };
 #define OF_HALVES(from) _mm512_cvtph_ps(_mm256_loadu_si256((const void *)(from)))
+#define LARGER(one, other) _mm512_max_ps(one, other)
 #define MORE_ROWS OF(7) OF(8) OF(9) OF(10) OF(11) OF(12)
 #else
 enum { LANES = 8, ROWS = 6 };
 #define OF_HALVES(from) _mm256_cvtph_ps(_mm_loadu_si128((const void *)(from)))
+#define LARGER(one, other) _mm256_max_ps(one, other)
 #define MORE_ROWS
 #endif
 enum { WIDTH = 2 * LANES }; /* columns whose sums, of ROWS rows, fill the registers */
@@ -48,6 +50,8 @@ static inline int64_t up(int64_t count, int64_t to) { return (count + to - 1) / 
 INLINE lanes load(const float *from) { return *(const anywhere *)from; }
 INLINE void store(lanes x, float *to) { *(anywhere *)to = x; }
 INLINE lanes all(float x) { return x - (lanes){}; }
+/* The other where one is no number. */
+INLINE lanes larger(lanes one, lanes other) { return (lanes)LARGER(one, other); }
 INLINE lanes choose(bits yes, lanes one, lanes other) { return (lanes)((yes & (bits)one) | (~yes & (bits)other)); }
 
 INLINE float sum(lanes x) {
@@ -73,7 +77,7 @@ static inline const float *widened(Weights weights, int64_t first, int64_t count
    What is no number stays none. */
 INLINE lanes exponential(lanes x) {
     const lanes least = all(-87), turn = all(12582912); /* to which adding rounds to a whole number */
-    x = choose(x < least, least, x);
+    x = larger(least, x);
     const lanes turned = x * 1.44269504f + turn, whole = turned - turn;
     const lanes part = x - whole * .693359375f + whole * 2.12194440e-4f;
     lanes power = part * 1.9875691500e-4f + 1.3981999507e-3f;

@@ -22,7 +22,7 @@ from limner.engine import kernels
 from limner.engine.allocator import pool
 from limner.nn import attention
 
-CHANNELS = {torch.bfloat16: 512, torch.float32: 160}  # D at most; of more, in float32, torch makes as much
+CHANNELS = {torch.bfloat16: 512, torch.float32: 160}  # D at most; with more, torch is as fast in float32
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 

@@ -1,6 +1,6 @@
 /* As many float32s at once as the processor has in a register, and a block of sums of products, of which the kernels
-   for float32 are made. Written with the compiler's own vectors: AVX2 and AVX-512 differ by two numbers. Weights may
-   have come in half precision; they stay in it, and are widened when they are used. */
+   for float32 are made. Written with the compiler's own vectors, so that AVX2 and AVX-512 differ by a few lines.
+   Weights may have come in half precision; they stay in it, and are widened when they are used. */
 
 #include <immintrin.h>
 #include <stdint.h>
@@ -38,11 +38,11 @@ typedef struct {
     int64_t row;
 } Sums;
 
-enum { FLOAT32, BFLOAT16, FLOAT16 };
+enum { FLOAT32, BFLOAT16, FLOAT16 }; /* as kernels.py numbers what weights may be */
 typedef uint16_t halves __attribute__((vector_size(2 * LANES), aligned(2)));
 typedef struct {
     const void *first;
-    int64_t kind; /* of number */
+    int64_t kind;
 } Weights;
 
 static inline int64_t up(int64_t count, int64_t to) { return (count + to - 1) / to * to; }
@@ -50,9 +50,10 @@ static inline int64_t up(int64_t count, int64_t to) { return (count + to - 1) / 
 INLINE lanes load(const float *from) { return *(const anywhere *)from; }
 INLINE void store(lanes x, float *to) { *(anywhere *)to = x; }
 INLINE lanes all(float x) { return x - (lanes){}; }
-/* The other where one is no number. */
-INLINE lanes larger(lanes one, lanes other) { return (lanes)LARGER(one, other); }
 INLINE lanes choose(bits yes, lanes one, lanes other) { return (lanes)((yes & (bits)one) | (~yes & (bits)other)); }
+
+/* The other where either is no number. */
+INLINE lanes larger(lanes one, lanes other) { return (lanes)LARGER(one, other); }
 
 INLINE float sum(lanes x) {
     float total = 0;
@@ -89,6 +90,7 @@ INLINE lanes exponential(lanes x) {
     return power * (lanes)(((bits)turned + 127) << 23);
 }
 
+/* Some rows, as many as the compiler knows of: so their sums are in registers. */
 INLINE void multiply_rows(Rows rows, const int count, Columns columns, const int few, int more, Sums to) {
     lanes near[ROWS] = {}, far[ROWS] = {};
     if (more)

@@ -1,5 +1,5 @@
 # make draw PROMPT="a red balloon over a meadow"   install what drawing needs, and draw
-# make test                                        install what the tests need, and run them
+# make test [JOBS=8]                               install what the tests need, and run them, two files at once or more
 # make stress                                      the service under load, killed over and over, and for long
 # make check                                       style, types, layers
 # make oracles                                     ours against other programs, at full size too: gigabytes and minutes
@@ -10,6 +10,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PROMPT ?= a stop sign is flying in blue skies
 ARGS ?=
+JOBS ?= 2
 export PROMPT
 
 .PHONY: draw test stress check oracles clean
@@ -18,7 +19,7 @@ draw: .venv/for-draw
 	@$(BIN)/limner draw $(ARGS) -- "$$PROMPT"
 
 test: .venv/for-test
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 stress: .venv/for-test
 	LIMNER_KILLS=50 $(BIN)/python -m pytest tests/serve/ledger/test_kills.py tests/serve/test_pictures.py -k killed $(ARGS)

@@ -1,0 +1,1 @@
+"""A package, so that one of the same name among the peers is not taken for it."""

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.folders import encoded, rotated
 
 from limner.canvas import Canvas, Margins, Sizes, feathered, grown, opened, prepare
 from limner.core import InputError
+from tests.folders import encoded, rotated
 
 ANY, ONE = Sizes(own=16, multiple=8), Sizes(own=16, multiple=None)
 

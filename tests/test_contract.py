@@ -17,8 +17,6 @@ from typing import Any
 
 import pytest
 import torch
-from tests.settings import leaves, varied, watched
-from tests.toys import TOYS
 from torch import Tensor
 
 from limner import families
@@ -26,6 +24,8 @@ from limner.core import Batch, Family, InputError, Request, Sketch, Step, Tokeni
 from limner.pipeline import Pipeline, draw
 from limner.train.machine import Precision
 from limner.train.optimisers import matrices
+from tests.settings import leaves, varied, watched
+from tests.toys import TOYS
 
 WITHIN = 2 * 2 / 255  # two of 255 steps, in pixels from -1 to 1
 ITERATIONS = 300

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.painter import Config, Knobs, Painter, painter
 
 from limner import families, store
 from limner.core import Family, InputError, Request, unparse
 from limner.pipeline import draw
 from limner.store import weights
+from tests.painter import Config, Knobs, Painter, painter
 
 __all__ = ["painter"]
 

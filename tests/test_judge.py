@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.judges import colours
-from tests.painter import Painter, painter
 
 from limner import families, pipeline
 from limner.core import InputError, Tokenizer
@@ -15,6 +13,8 @@ from limner.families.clip import CLIP
 from limner.families.clip_layouts import write_foreign
 from limner.judge import Judge
 from limner.pipeline import Pipeline, find_judge
+from tests.judges import colours
+from tests.painter import Painter, painter
 
 __all__ = ["colours", "painter"]
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.painter import Knobs, Painter, painter
-from tests.toys.mural import Mural, mural
 
 import limner
 from limner import families, pipeline
 from limner.core import InputError, Request
 from limner.pipeline import Pipeline, draw, drawing, find_model, to_pil
+from tests.painter import Knobs, Painter, painter
+from tests.toys.mural import Mural, mural
 
 __all__ = ["mural", "painter"]
 

@@ -8,10 +8,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.folders import captioned
 
 from limner.cli.main import main
 from limner.train.recipe import Recipe
+from tests.folders import captioned
 
 ROOT = Path(__file__).parents[1]
 SMALL = [

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.examinations import two_tasks
-from tests.painter import Painter, painter
-from tests.toys.mural import Mural, mural
 
 from limner import families, pipeline
 from limner.cli.main import main
+from tests.examinations import two_tasks
+from tests.painter import Painter, painter
+from tests.toys.mural import Mural, mural
 
 __all__ = ["mural", "painter", "two_tasks"]
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.drawn import drawn
 
 import limner.serve.arena
 from limner import families
@@ -22,6 +21,7 @@ from limner.evaluate.arena.records import Contestant
 from limner.evaluate.arena.subjects import Subject, of_scenes
 from limner.evaluate.arena.votes import Votes
 from limner.provenance import read_picture_settings
+from tests.drawn import drawn
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from tests.folders import captioned, listed
 from typer.testing import CliRunner
 
 from limner import families
 from limner.cli.data import app
 from limner.core import InputError
 from limner.data.people import open_pictures
+from tests.folders import captioned, listed
 
 
 def run(*words):

@@ -7,11 +7,11 @@ import json
 import pytest
 import torch
 from safetensors.torch import save_file
-from tests.folders import captioned, listed
 
 from limner import families, pipeline
 from limner.evaluate.suites.scenes import answers, suite
 from limner.families.clip import CLIP
+from tests.folders import captioned, listed
 
 
 @pytest.fixture

@@ -9,14 +9,14 @@ import pytest
 import safetensors.torch
 import torch
 from PIL import Image
-from tests.cli.conftest import Run
-from tests.engine.kernel import with_bf16
-from tests.toys.stable_diffusion import TINY, toy
 
 from limner import engine
 from limner.families.stable_diffusion import StableDiffusion
 from limner.pipeline import Pipeline
 from limner.provenance import read_picture_settings, save_picture
+from tests.cli.conftest import Run
+from tests.engine.kernel import with_bf16
+from tests.toys.stable_diffusion import TINY, toy
 
 STEPS = {"num_inference_steps": 2, "seed": 3}
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.cli.test_draw import files
 
 from limner import families, pipeline
 from limner.families.clip import CLIP
 from limner.pipeline import find_judge
 from limner.provenance import read_parameters, read_picture_settings
+from tests.cli.test_draw import files
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from tests.oracles.comparing import error, scrambled
 from torch import Tensor, nn
 
 from limner.codecs import strips
 from limner.nn import winograd
 from limner.nn.residual import ResidualBlock, Upsample
+from tests.oracles.comparing import error, scrambled
 
 HEIGHT, WIDTH, CHANNELS = 7, 5, 8
 WITHIN = 1e-5

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.oracles.comparing import error
 from torch import Generator, Tensor
 
 from limner.codecs import strips, vae
 from limner.codecs.vae import FOLLOWED, VAE, VAEConfig
 from limner.core import InputError
+from tests.oracles.comparing import error
 
 SMALL = VAEConfig(widths=(8, 16), blocks=1, channels=3, groups=4)
 MEASURED = replace(SMALL, scale="measured")

@@ -11,11 +11,11 @@ import pytest
 import torch
 from PIL import Image
 from rich.console import Console
-from tests.folders import captioned, encoded, listed, picture, shard
 
 from limner.core import InputError, Tokenizer
 from limner.data.people.check import check
 from limner.data.people.report import KINDS, Report, table
+from tests.folders import captioned, encoded, listed, picture, shard
 
 
 class Words:

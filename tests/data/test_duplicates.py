@@ -6,9 +6,9 @@ import io
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance
-from tests.folders import encoded, picture
 
 from limner.data.people.duplicates import CHANGE, DISTANCE, near, perceptual_hash, thumbnail
+from tests.folders import encoded, picture
 
 
 def groups(images):

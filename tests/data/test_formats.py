@@ -9,11 +9,11 @@ import os
 import tarfile
 
 import pytest
-from tests.folders import encoded, listed, picture, shard
 
 from limner.core import InputError
 from limner.data.people.formats import find
 from limner.data.people.formats.listing import tree
+from tests.folders import encoded, listed, picture, shard
 
 PNG = encoded(picture(0)[0])
 

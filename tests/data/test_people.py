@@ -10,13 +10,13 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from tests.folders import captioned, encoded, listed, picture, shard
 
 from limner.core import InputError
 from limner.data.people import source as people
 from limner.data.people.formats import find
 from limner.data.people.source import mixed, open_pictures, permutation
 from limner.data.people.splits import PIECE, PIECES, divide, fingerprint
+from tests.folders import captioned, encoded, listed, picture, shard
 
 SIZE = 8
 

@@ -10,9 +10,9 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
-from tests.folders import encoded, picture, rotated
 
 from limner.data.people.pictures import TruncatedError, UnreadableError, decode, fit, read
+from tests.folders import encoded, picture, rotated
 
 
 def pixels(image: Image.Image) -> np.ndarray:

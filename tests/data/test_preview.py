@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PIL import Image
-from tests.folders import captioned, listed, picture
 
 from limner.core import InputError
 from limner.data.people import preview as module
 from limner.data.people.pictures import fit
 from limner.data.people.preview import GAP, LEAST, LINES, preview, sheet, wrapped
+from tests.folders import captioned, listed, picture
 
 SCRIPTS = (
     "стоп-знак в синем небе", "علامة توقف في السماء", "नीले आकाश में", "青い空に浮かぶ標識",

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.folders import encoded
 
 from limner.core import Batch, InputError
 from limner.data.people import open_pictures
 from limner.data.people.formats import find
 from limner.data.people.pictures import Box, UnreadableError, around
 from limner.data.people.source import Pictures
+from tests.folders import encoded
 
 BIRDS = {"001.Albatross": 3, "002.Auklet": 2, "003.Kingfisher": 2}
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from tests.engine.kernel import MACHINES, forget
 
 from limner.engine import kernels
+from tests.engine.kernel import MACHINES, forget
 
 
 @pytest.fixture(params=MACHINES or [None])

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.engine.kernel import error, with_kernel
 from torch import Tensor
 
 from limner.engine import attention
 from limner.engine.kernels import HALVES
 from limner.nn.attention import attend as plain
+from tests.engine.kernel import error, with_kernel
 
 pytestmark = pytest.mark.usefixtures("each_machine")
 LITTLE = {torch.bfloat16: 1e-4, torch.float32: 2e-6}  # that it may be further off than torch

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.engine.kernel import error, with_kernel
 from torch import Tensor, nn
 
 from limner import engine
@@ -20,6 +19,7 @@ from limner.codecs.vae import VAE, VAEConfig
 from limner.engine import attention, convolution, norm, packed
 from limner.engine.convolution import Ends
 from limner.engine.quick import quicken
+from tests.engine.kernel import error, with_kernel
 
 pytestmark = [with_kernel, pytest.mark.usefixtures("each_machine")]
 WITHIN = {torch.bfloat16: 4e-3, torch.float32: 5e-6}  # the first's own rounding is 2e-3

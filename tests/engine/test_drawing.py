@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.engine.kernel import with_bf16
 
 from limner import families
 from limner.codecs.vae import VAEConfig
@@ -18,6 +17,7 @@ from limner.pipeline import Pipeline
 from limner.text.bpe import BPE
 from limner.text.clip import ClipTextConfig
 from limner.text.conditioning import ConditionerConfig, TowerConfig
+from tests.engine.kernel import with_bf16
 
 WORDS = ["a red square on a white ground", "a blue circle"]
 TEXT = ClipTextConfig(width=32, depth=2, heads=2, hidden=64, length=16)

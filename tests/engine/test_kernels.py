@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.engine.kernel import BY_NUMBERS, KERNELS, MACHINES, forget, with_bf16_kernel, with_kernel
 
 from limner.engine import kernels
+from tests.engine.kernel import BY_NUMBERS, KERNELS, MACHINES, forget, with_bf16_kernel, with_kernel
 
 kinds = pytest.mark.parametrize("name", KERNELS)
 

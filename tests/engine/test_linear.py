@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.engine.kernel import error, with_kernel
 from torch import Tensor, nn
 
 from limner.engine import layers, linear
+from tests.engine.kernel import error, with_kernel
 
 pytestmark = [with_kernel, pytest.mark.usefixtures("only_drawing", "each_machine")]
 WITHIN = {torch.bfloat16: 2.7e-3, torch.float32: 3e-6}  # the first rounded once, of sums that may be of halves

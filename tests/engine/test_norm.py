@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.engine.kernel import error, with_bf16_kernel
 from torch import nn
 
 from limner.engine import norm
 from limner.engine.norm import Norm
+from tests.engine.kernel import error, with_bf16_kernel
 
 pytestmark = [with_bf16_kernel, pytest.mark.usefixtures("only_drawing")]
 WITHIN = 2.5e-3  # of bfloat16, rounded once

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from tests.engine.kernel import BY_NUMBERS, NUMBERS, with_bf16, with_bf16_kernel, with_kernel
 from torch import Tensor
 
 from limner.engine import layers, packed
 from limner.nn.unet import UNet, UNetConfig
 from limner.store import pages, weights
+from tests.engine.kernel import BY_NUMBERS, NUMBERS, with_bf16, with_bf16_kernel, with_kernel
 
 SMALL = UNetConfig(widths=(32, 64), blocks=1, depths=(1, 2), heads=(2, 2), context=12, groups=8)
 KINDS = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.evaluate.rows import FEW, features
 
 from limner.core import InputError, Tokenizer
 from limner.evaluate.extractors import ImageEncoder
@@ -12,6 +11,7 @@ from limner.evaluate.features import ExtractorId, Features, extract
 from limner.evaluate.metrics import clip_score, r_precision
 from limner.families.clip import CLIP
 from limner.judge import Judge
+from tests.evaluate.rows import FEW, features
 
 NAMES = [f"prompt {number}" for number in range(40)]
 TEXTS = features(torch.eye(40), NAMES)

@@ -6,13 +6,13 @@ import json
 
 import pytest
 import torch
-from tests.evaluate.rows import features, normal
 
 from limner.core import InputError
 from limner.evaluate.bootstrap import Bootstrap
 from limner.evaluate.features import ExtractorId
 from limner.evaluate.metrics import authenticity, frechet_distance
 from limner.evaluate.score import averaged, difference, share, spans
+from tests.evaluate.rows import features, normal
 
 MANY = Bootstrap(resamples=1000)
 

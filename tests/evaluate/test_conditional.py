@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.evaluate.rows import FEW, features
 
 from limner.core import InputError
 from limner.evaluate.metrics import conditional_error
+from tests.evaluate.rows import FEW, features
 
 PROMPTS, REAL = 200, 4
 

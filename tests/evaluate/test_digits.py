@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.painter import Config, Painter
 from torch import Tensor
 
 from limner import families
@@ -12,6 +11,7 @@ from limner.core import InputError
 from limner.data.digits import Composition, Digits, Placed, tiles
 from limner.evaluate.digits import ROWS, Reading, examine, judge, score, tally
 from limner.pipeline import Pipeline
+from tests.painter import Config, Painter
 
 
 def placed(*digits: tuple[int, str, tuple[int, int]]) -> Composition:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.evaluate.rows import FEW, features
 
 from limner.core import InputError
 from limner.evaluate.metrics import pairwise_diversity, vendi, vendi_within
+from tests.evaluate.rows import FEW, features
 
 
 def test_vendi_counts_what_is_different():

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.evaluate.rows import FEW
 from torch import nn
 
 from limner.core import InputError
@@ -27,6 +26,7 @@ from limner.evaluate.features import extract
 from limner.evaluate.metrics import frechet_distance, inception_score
 from limner.store.files import sha256
 from limner.store.weights import dump
+from tests.evaluate.rows import FEW
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.evaluate.rows import features, normal
 
 from limner.core import InputError
 from limner.evaluate.extractors import DualEncoder, Histograms, ImageEncoder, Pixels, RandomNetwork
 from limner.evaluate.features import ExtractorId, Features, extract, extract_all
 from limner.evaluate.metrics import frechet_distance
+from tests.evaluate.rows import features, normal
 
 
 def pictures(count, height=40, width=40, seed=0):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.evaluate.rows import FEW, features, normal, whitened
 
 from limner.core import InputError
 from limner.evaluate.metrics import frechet_distance
 from limner.evaluate.metrics.floor import noise_floor
+from tests.evaluate.rows import FEW, features, normal, whitened
 
 
 def distance(one, other):

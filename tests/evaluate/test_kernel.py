@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.evaluate.rows import FEW, features, normal
 
 from limner.core import InputError
 from limner.evaluate.metrics import cmmd, kernel, kernel_inception_distance
+from tests.evaluate.rows import FEW, features, normal
 
 
 def kid(one, other, **settings):

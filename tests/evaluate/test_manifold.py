@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.evaluate.rows import FEW, features, normal
 
 from limner.core import InputError
 from limner.evaluate.metrics import manifold, neighbours
+from tests.evaluate.rows import FEW, features, normal
 
 
 def measured(drawn, real, k=5):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.evaluate.rows import FEW, features, normal
 
 from limner.core import InputError
 from limner.evaluate.metrics import authenticity, data_copying, nearest_ratio, nearest_training, regurgitation
 from limner.evaluate.metrics.cells import Cells
+from tests.evaluate.rows import FEW, features, normal
 
 TRAIN, HELD_OUT = normal(600, 8, 0), normal(300, 8, 1)
 NEW = normal(400, 8, 2)

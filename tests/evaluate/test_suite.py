@@ -7,7 +7,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from tests.painter import Config, Painter
 from torch import Tensor
 
 from limner import families
@@ -17,6 +16,7 @@ from limner.evaluate.intervals import wilson
 from limner.evaluate.suite import KINDS, suite
 from limner.evaluate.table import Table, Tally, tally
 from limner.pipeline import Pipeline
+from tests.painter import Config, Painter
 
 
 class Copyist(Painter):

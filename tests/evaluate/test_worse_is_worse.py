@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageFilter
-from tests.evaluate.rows import FEW
 
 from limner.data.scenes import Scenes
 from limner.evaluate.extractors import Histograms, Pixels, RandomNetwork
 from limner.evaluate.features import extract
 from limner.evaluate.metrics import frechet_distance, kernel_inception_distance, manifold
+from tests.evaluate.rows import FEW
 
 COUNT = 120
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.test_contract import squares
 from torch import Tensor, nn
 
 from limner import families
@@ -17,6 +16,7 @@ from limner.pipeline import draw
 from limner.text.char_cnn_rnn import CharConfig
 from limner.text.joint import JointConfig
 from limner.train.recipe import amend
+from tests.test_contract import squares
 
 TINY = GANIntCls.presets["tiny"]
 

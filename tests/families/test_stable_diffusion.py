@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from tests.toys.stable_diffusion import TINY, toy
 from torch import Tensor
 
 from limner.core import Batch, InputError, Request
 from limner.families.stable_diffusion import Config, Knobs, StableDiffusion
 from limner.pipeline import draw
 from limner.process.solvers import SOLVERS
+from tests.toys.stable_diffusion import TINY, toy
 
 SIDE = TINY.image_size
 

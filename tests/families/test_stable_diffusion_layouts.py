@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.toys.stable_diffusion import KINDS, SD1, SD2, TINY, identical, same, toy, words
 from torch import Tensor
 
 from limner.codecs.vae import VAEConfig
@@ -23,6 +22,7 @@ from limner.nn.unet import UNetConfig
 from limner.store import weights
 from limner.text import conditioning
 from limner.text.bpe import BPE
+from tests.toys.stable_diffusion import KINDS, SD1, SD2, TINY, identical, same, toy, words
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 FIRST = "model.diffusion_model.input_blocks.0.0.weight"

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.toys.stable_diffusion import TINY, toy
 
 from limner.core import InputError
 from limner.families.stable_diffusion_layouts import read, write_diffusers, write_single
+from tests.toys.stable_diffusion import TINY, toy
 
 MUTATIONS = 500
 SPARE = 64 << 20

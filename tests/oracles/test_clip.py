@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.conftest import CAPTIONS
-from tests.oracles.comparing import error, scrambled
 from tokenizers import Tokenizer as Engine
 from torch import Tensor, nn
 
@@ -20,6 +18,8 @@ from limner.families.clip import CLIP
 from limner.families.clip_layouts import read_foreign, write_foreign
 from limner.text.bpe import BPE
 from limner.text.ended import Ended, Templated
+from tests.conftest import CAPTIONS
+from tests.oracles.comparing import error, scrambled
 
 pytest.importorskip("ftfy")
 pytest.importorskip("regex")

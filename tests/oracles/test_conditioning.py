@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import torch
-from tests.oracles.comparing import error, scrambled
 from torch import Tensor, nn
 
 from limner.families import WithoutInitialising
@@ -32,6 +31,7 @@ from limner.text.conditioning import (
     embed_sizes,
 )
 from limner.text.ended import Templated
+from tests.oracles.comparing import error, scrambled
 
 pytest.importorskip("ftfy")
 pytest.importorskip("regex")

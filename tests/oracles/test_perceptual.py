@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from tests.oracles.comparing import error
 
 from limner.codecs.perceptual import Perceptual, vgg16
+from tests.oracles.comparing import error
 
 WITHIN = 1e-5
 

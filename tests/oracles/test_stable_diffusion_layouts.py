@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from tests.oracles.comparing import error, scrambled
-from tests.toys.stable_diffusion import KINDS, SD1, SD2, SDXL, same, toy, words
 from torch import Tensor, nn
 
 from limner.core import Request, seeded
@@ -19,6 +17,8 @@ from limner.families.stable_diffusion_layouts import read, write_diffusers, writ
 from limner.families.stable_diffusion_layouts.configs import AutoencoderKL, UNet2DConditionModel
 from limner.pipeline import draw
 from limner.text.clip_layouts import read_tokenizer, tokenizer_at, transformers_tokenizer
+from tests.oracles.comparing import error, scrambled
+from tests.toys.stable_diffusion import KINDS, SD1, SD2, SDXL, same, toy, words
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 WITHIN = 2.0  # of 255 steps between black and white

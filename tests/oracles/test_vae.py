@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from tests.oracles.comparing import error, scrambled
 
 from limner.codecs import strips
 from limner.codecs.vae import VAE, VAEConfig
+from tests.oracles.comparing import error, scrambled
 
 WITHIN, WITHIN_AT_FULL_SIZE = 1e-5, 1e-4
 SMALL = {

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.serving import Serving, serving
 
 from limner.serve.ledger import Keys
+from tests.serving import Serving, serving
 
 
 @pytest.fixture(scope="session")

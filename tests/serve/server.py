@@ -12,8 +12,6 @@ from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
 
-from tests.drawn import PROMPTS, drawn
-
 from limner.evaluate.arena.arena import Arena
 from limner.evaluate.arena.entrants import find
 from limner.evaluate.arena.studio import Studio
@@ -21,6 +19,7 @@ from limner.evaluate.arena.subjects import numbered
 from limner.evaluate.arena.votes import Votes
 from limner.serve import listening
 from limner.serve.arena import Address, application
+from tests.drawn import PROMPTS, drawn
 
 NAMES = ("anne-of-the-hidden-names", "beth-of-the-hidden-names")
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tests.drawn import PROMPTS
-from tests.serve.server import NAMES, Server, serving
 
 from limner.provenance import read_pixels
+from tests.drawn import PROMPTS
+from tests.serve.server import NAMES, Server, serving
 
 PAGES = sorted((Path(__file__).parents[2] / "src/limner/serve/arena/page").iterdir())
 

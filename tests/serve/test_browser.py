@@ -13,11 +13,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from tests.drawn import drawn
-from tests.serve.server import NAMES, Server, serving
 
 import limner
 from limner.evaluate.arena.votes import Votes
+from tests.drawn import drawn
+from tests.serve.server import NAMES, Server, serving
 
 driver = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+
 from tests.serving import Serving, request
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

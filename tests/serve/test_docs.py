@@ -8,9 +8,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.serving import Serving, serving
 
 from limner.cli.main import main
+from tests.serving import Serving, serving
 
 PAGE = Path(__file__).parents[2] / "docs" / "serve.md"
 

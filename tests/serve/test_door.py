@@ -14,10 +14,10 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.serve.conftest import Keyed
-from tests.serving import GENERATIONS, Serving, resident
 
 from limner.serve import caps
+from tests.serve.conftest import Keyed
+from tests.serving import GENERATIONS, Serving, resident
 
 ORIGINS = ("own", "http://evil.example", "null", "http://127.0.0.1:1", None)
 HOSTS = ("own", "localhost", "evil.example", "10.0.0.1", "127.0.0.1.evil.example", "")

@@ -12,10 +12,10 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.serving import GENERATIONS, Serving, children, request
 
 from limner.serve.ledger import Ledger
 from limner.serve.orders import State
+from tests.serving import GENERATIONS, Serving, children, request
 
 LONG, SHORT = 1000, 200  # steps: seconds, and a part of one
 

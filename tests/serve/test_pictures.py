@@ -16,11 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tests.serve.disk import full
 
 from limner.serve import pictures as module
 from limner.serve.faults import Unavailable
 from limner.serve.pictures import Pictures
+from tests.serve.disk import full
 
 NOW = 1_800_000_000.0
 CANARY = b"the canary outside"

@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.serve.ledger.places import InSqlite
-from tests.serve.studio.working import COMMAND, alive, until
 
 from limner.core import InputError, parse
 from limner.provenance import Settings
@@ -30,6 +28,8 @@ from limner.serve.service import Service, Terms
 from limner.serve.studio import commissions
 from limner.serve.studio.limits import Limits
 from limner.serve.studio.studio import Studio
+from tests.serve.ledger.places import InSqlite
+from tests.serve.studio.working import COMMAND, alive, until
 
 ONCE = Idempotency("once", "body")
 PNG = b"\x89PNG, as far as anybody here knows"

@@ -13,10 +13,10 @@ from collections.abc import Callable
 import httpx
 import pytest
 from PIL import Image
-from tests.serving import Serving
 
 from limner.serve import caps, uploads
 from limner.serve.problems import Problem
+from tests.serving import Serving
 
 MEMORY = 100 << 20
 

@@ -12,10 +12,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.serving import GENERATIONS, Serving, request, serving
 
 from limner.serve.ledger import Ledger
 from limner.serve.orders import State
+from tests.serving import GENERATIONS, Serving, request, serving
 
 CLIENTS = int(os.environ.get("LIMNER_CLIENTS", "100"))
 STEPS = 100

@@ -16,12 +16,12 @@ from pathlib import Path
 import httpx
 import pytest
 from sqlalchemy import func, select
-from tests.serve.ledger.places import Cluster, InPostgresql, cluster
-from tests.serving import GENERATIONS, Serving, request
 
 from limner.serve.ledger import Ledger
 from limner.serve.ledger.tables import drawn, jobs, repeats
 from limner.serve.orders import State
+from tests.serve.ledger.places import Cluster, InPostgresql, cluster
+from tests.serving import GENERATIONS, Serving, request
 
 KILLS = int(os.environ.get("LIMNER_KILLS", "50"))
 CLIENTS = 8

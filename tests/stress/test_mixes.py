@@ -15,9 +15,9 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from tests.serving import GENERATIONS, serving
 
 from limner.pipeline import Pipeline
+from tests.serving import GENERATIONS, serving
 
 PICTURES, CLIENTS = 200, 12
 PROMPTS = ("a red balloon over a meadow", "two blue cars in snow", "a stop sign is flying in blue skies", "")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tests.serving import Serving, post, request, serving
 
 QUEUE, TIMES = 16, 10

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+
 from tests.serving import GENERATIONS, Serving, request, resident, serving
 
 SECONDS = float(os.environ.get("LIMNER_SOAK_SECONDS", "600"))

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.test_contract import squares
 from torch import Tensor
 
 from limner.core import Batch, InputError, Tokenizer, parse, unparse
 from limner.text.char_cnn_rnn import CharConfig
 from limner.text.joint import JointConfig, JointEmbedding
 from limner.text.transformer import TextConfig
+from tests.test_contract import squares
 
 WORDS = JointConfig(text=TextConfig(width=16, depth=1, heads=2, hidden=32, length=32), channels=8)
 LETTERS = JointConfig(text=CharConfig(channels=(16, 16, 16), width=16), channels=8)

@@ -12,11 +12,11 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from tests.toys.words import SIDE, Words, dropped, refuse
 from torch import Generator, Tensor, nn
 
 from limner.core import Batch, Family, Request, Sketch, Step, Tokenizer, check, seeded
 from limner.process.guidance import guide
+from tests.toys.words import SIDE, Words, dropped, refuse
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,13 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from tests.toys.words import SIDE, Words, dropped, refuse
 from torch import Generator, Tensor, nn
 
 from limner.core import Batch, Family, Request, Sketch, Step, Tokenizer, check, seeded
 from limner.process.guidance import guide
 from limner.process.rectified import mix
 from limner.process.samplers import euler
+from tests.toys.words import SIDE, Words, dropped, refuse
 
 
 @dataclass(frozen=True, slots=True)

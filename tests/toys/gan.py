@@ -8,10 +8,10 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from tests.toys.words import SIDE, Words, refuse
 from torch import Generator, Tensor, nn
 
 from limner.core import Batch, Family, Request, Sketch, Step, Tokenizer, check, seeded
+from tests.toys.words import SIDE, Words, refuse
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,13 @@ from typing import ClassVar
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.toys.words import SIDE, Words, refuse
 from torch import Generator, Tensor, nn
 
 from limner import families
 from limner.core import Batch, Family, InputError, Request, Sketch, Step, Tokenizer, check, seeded
 from limner.process.rectified import mix
 from limner.process.samplers import euler
+from tests.toys.words import SIDE, Words, refuse
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,12 +20,12 @@ from typing import Any
 import torch
 import torch._dynamo  # before the fork, as all that takes long
 import torch.utils.tensorboard
-from tests.train.nurslings import TOY, born, food
-from tests.train.toys import Noise, recipe
 
 from limner.core import InputError
 from limner.train.loop import fit
 from limner.train.signals import interruptions
+from tests.train.nurslings import TOY, born, food
+from tests.train.toys import Noise, recipe
 
 
 class Nursery:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import lru_cache
 
 import torch
-from tests.train.toys import Plain
 
 from limner import families
 from limner.core import Family, Source
 from limner.data.scenes import Scenes
 from limner.text.bpe import BPE
+from tests.train.toys import Plain
 
 TOY = "plain"
 STAGED = {

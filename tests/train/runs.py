@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tests.train.toys import Noise, Plain
 
 from limner.core import Family
 from limner.train import checkpoint
 from limner.train.checkpoint import Contents
 from limner.train.loop import Progress, fit
 from limner.train.recipe import Recipe
+from tests.train.toys import Noise, Plain
 
 
 def train(

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.train.runs import differences, last, train
-from tests.train.toys import recipe
 
 from limner.core import InputError
 from limner.store import files
 from limner.train import checkpoint
 from limner.train.checkpoint import Contents
+from tests.train.runs import differences, last, train
+from tests.train.toys import recipe
 
 FILES = ["model.safetensors", "ema.safetensors", "optimizer.safetensors", "random.safetensors", "state.json",
          "manifest.json"]  # fmt: skip

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.folders import captioned
-from tests.train.runs import wait_for
 
 from limner import families
 from limner.cli.main import main
 from limner.train import checkpoint, machine
+from tests.folders import captioned
+from tests.train.runs import wait_for
 
 RECIPE = """
 [model]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.train.toys import recipe
 from torch import nn
 
 from limner.core import Batch, Example, Family, Step
 from limner.train import cost
+from tests.train.toys import recipe
 
 SIDE, WIDTH = 4, 3
 

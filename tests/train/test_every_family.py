@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.train.nursery import Nursery, errors, saves
-from tests.train.nurslings import STAGED, born, food
-from tests.train.runs import differences, last, train, wait_for
-from tests.train.toys import recipe
 
 from limner import families
 from limner.train import checkpoint
 from limner.train.checkpoint import Contents
 from limner.train.loop import Progress
 from limner.train.recipe import Recipe
+from tests.train.nursery import Nursery, errors, saves
+from tests.train.nurslings import STAGED, born, food
+from tests.train.runs import differences, last, train, wait_for
+from tests.train.toys import recipe
 
 ITERATIONS = 5
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from tests.train.runs import differences, last, train
-from tests.train.toys import Noise, Plain, recipe
 from torch import Generator, Tensor, nn
 
 from limner.core import Batch, Step
 from limner.store.features import Features, Shelf
+from tests.train.runs import differences, last, train
+from tests.train.toys import Noise, Plain, recipe
 
 PICTURES = 12
 STAGES = {"codec": (0.0, 0.2), "plain": (0.2, 1.0)}  # 16 of 80 images, and the rest: five epochs and a bit

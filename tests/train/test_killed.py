@@ -11,12 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.train.nursery import Nursery, errors, saves
-from tests.train.runs import differences, last, train, wait_for
-from tests.train.toys import recipe
 
 from limner.train import checkpoint
 from limner.train.checkpoint import Contents
+from tests.train.nursery import Nursery, errors, saves
+from tests.train.runs import differences, last, train, wait_for
+from tests.train.toys import recipe
 
 KILLS = 24
 LONG = {"images": 10**6, "validate_every": 10**6, "checkpoint_every": 0.03}

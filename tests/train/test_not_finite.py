@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from tests.train.runs import differences, last, train
-from tests.train.toys import Duel, Plain, recipe
 from torch import Generator, Tensor
 
 from limner.core import Batch, InputError
 from limner.train import checkpoint
+from tests.train.runs import differences, last, train
+from tests.train.toys import Duel, Plain, recipe
 
 
 class Sick(Plain):

@@ -6,12 +6,12 @@ import copy
 
 import pytest
 import torch
-from tests.train.toys import Plain
 from torch import nn
 
 from limner.core import InputError
 from limner.train.optimisers import ITERATIONS, QUINTIC, Muon, Optimisers, matrices, orthogonalise
 from limner.train.recipe import Optimizer
+from tests.train.toys import Plain
 
 SHAPES = [(16, 16), (8, 40), (40, 8), (12, 16)]
 

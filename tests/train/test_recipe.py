@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.train.toys import Config, Inner
 
 from limner.core import InputError
 from limner.train import toml
 from limner.train.recipe import Model, Recipe, amend
+from tests.train.toys import Config, Inner
 
 WHOLE = """
 [model]

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.train.runs import differences, last, train
-from tests.train.toys import Config, Duel, Inner, Letters, Noise, Plain, recipe
 from torch import Generator, Tensor
 
 from limner.core import Batch, Family, InputError
 from limner.train.recipe import Samples
+from tests.train.runs import differences, last, train
+from tests.train.toys import Config, Duel, Inner, Letters, Noise, Plain, recipe
 
 
 @pytest.mark.parametrize("kind", [Plain, Duel])

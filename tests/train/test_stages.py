@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.train.runs import differences, last, train
-from tests.train.toys import Duel, recipe
 
 from limner.core import InputError, Step
 from limner.train.recipe import Recipe
 from limner.train.state import State
+from tests.train.runs import differences, last, train
+from tests.train.toys import Duel, recipe
 
 ONE_AFTER_THE_OTHER = {"critic": (0.0, 0.4), "maker": (0.4, 1.0)}
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.train.runs import last, train
-from tests.train.toys import Duel, Noise, Plain, recipe
 
 from limner.core import Batch, Step
 from limner.train.looking import validate
 from limner.train.state import State
+from tests.train.runs import last, train
+from tests.train.toys import Duel, Noise, Plain, recipe
 
 
 def test_steps_run_in_order_and_every_so_often(tmp_path: Path) -> None:

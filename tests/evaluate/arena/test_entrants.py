@@ -11,8 +11,6 @@ from random import Random
 
 import pytest
 from PIL import Image
-from tests.drawn import PROMPTS, drawn
-from tests.painter import Painter, painter
 
 from limner import families
 from limner.core import InputError
@@ -22,6 +20,8 @@ from limner.evaluate.arena.studio import Progress, Studio
 from limner.evaluate.arena.subjects import Subject, numbered, of_scenes
 from limner.evaluate.arena.votes import Votes
 from limner.provenance import read_picture_settings
+from tests.drawn import PROMPTS, drawn
+from tests.painter import Painter, painter
 
 __all__ = ["painter"]
 

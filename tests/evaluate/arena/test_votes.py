@@ -14,13 +14,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.drawn import drawn
-from tests.evaluate.arena.voter import Voters
 
 from limner.core import InputError
 from limner.evaluate.arena.records import Contestant
 from limner.evaluate.arena.subjects import Subject
 from limner.evaluate.arena.votes import Votes
+from tests.drawn import drawn
+from tests.evaluate.arena.voter import Voters
 
 KILLS = 12
 APPLE = Subject("a red apple on a beach", 0)

@@ -9,13 +9,13 @@ import re
 import numpy as np
 import pytest
 from PIL import Image
-from tests.painter import painter
 
 from limner.core import InputError
 from limner.data.people import open_pictures
 from limner.evaluate.suites.layouts import lay_out, read, unfinished
 from limner.pipeline import Pipeline
 from limner.provenance import read_picture_settings
+from tests.painter import painter
 
 __all__ = ["painter"]
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import webuiapi
 from PIL import Image
+
 from tests.serve.conftest import Keyed
 from tests.serving import Serving
 

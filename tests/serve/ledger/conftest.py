@@ -7,9 +7,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.serve.ledger.places import Cluster, InPostgresql, InSqlite, Place, cluster
 
 from limner.serve.ledger import Ledger
+from tests.serve.ledger.places import Cluster, InPostgresql, InSqlite, Place, cluster
 
 
 @pytest.fixture(scope="session")

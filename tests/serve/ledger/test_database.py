@@ -15,15 +15,15 @@ from urllib.parse import quote
 import psycopg.errors
 import pytest
 from sqlalchemy.exc import DBAPIError, InternalError, OperationalError, ProgrammingError
-from tests.serve.disk import full
-from tests.serve.ledger.orders import LATE, PLAIN, accepted, picture
-from tests.serve.ledger.places import InSqlite, Place
 
 from limner.core import InputError
 from limner.serve.ledger import Keys, Ledger, Unavailable, database
 from limner.serve.ledger.postgresql import Postgresql
 from limner.serve.ledger.sqlite import Sqlite
 from limner.serve.orders import State
+from tests.serve.disk import full
+from tests.serve.ledger.orders import LATE, PLAIN, accepted, picture
+from tests.serve.ledger.places import InSqlite, Place
 
 
 @pytest.fixture(autouse=True)

@@ -10,12 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
-from tests.serve.ledger.orders import LATE, PLAIN, RICH, START, Clock, accepted, picture
-from tests.serve.ledger.places import Place
 
 from limner.core import InputError
 from limner.serve.ledger import Ledger, Reused
 from limner.serve.orders import Job, Order, State
+from tests.serve.ledger.orders import LATE, PLAIN, RICH, START, Clock, accepted, picture
+from tests.serve.ledger.places import Place
 
 HOUR = 3600.0
 

@@ -10,12 +10,12 @@ from contextlib import closing
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.serve.ledger.orders import START, accepted
-from tests.serve.ledger.places import Place
 
 from limner.core import InputError
 from limner.serve.ledger import Allowance, Key, Keys, Ledger
 from limner.serve.ledger.allowance import Limits, Spent, spend
+from tests.serve.ledger.orders import START, accepted
+from tests.serve.ledger.places import Place
 
 MIDNIGHT = START - START % 86400
 HOUR = 3600.0

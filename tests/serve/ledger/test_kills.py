@@ -13,11 +13,10 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from itertools import pairwise
 
-from tests.serve.ledger.places import Place
-from tests.serve.ledger.working import COUNT, Work, digest
-
 from limner.serve.ledger import Ledger
 from limner.serve.orders import State
+from tests.serve.ledger.places import Place
+from tests.serve.ledger.working import COUNT, Work, digest
 
 KILLS = int(os.environ.get("LIMNER_KILLS", "10"))  # make stress asks for more
 LONGEST = 150  # things that a server has told when it is killed

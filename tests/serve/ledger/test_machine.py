@@ -19,12 +19,12 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from tests.serve.ledger.orders import LATE, RICH, Clock, picture
-from tests.serve.ledger.places import Place
 
 from limner.serve.ledger import Ledger, Reused
 from limner.serve.ledger.tables import OPEN
 from limner.serve.orders import Job, State
+from tests.serve.ledger.orders import LATE, RICH, Clock, picture
+from tests.serve.ledger.places import Place
 
 DAY = 24 * 3600
 FENCES = st.sampled_from([0, 0, 0, 0, 0, -1, 1])  # from the one that holds

@@ -11,10 +11,10 @@ import httpx
 import openai
 import pytest
 from PIL import Image, ImageChops, ImageStat
-from tests.serve.conftest import Keyed
-from tests.serving import Serving
 
 from limner.provenance import Settings
+from tests.serve.conftest import Keyed
+from tests.serving import Serving
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,10 @@ from typing import Any
 import httpx
 import pytest
 from PIL import Image
-from tests.serving import Serving, serving
 
 from limner.serve.ledger import Keys, Ledger
 from limner.serve.orders import State
+from tests.serving import Serving, serving
 
 driver = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.serve.conftest import Keyed
-from tests.serving import GENERATIONS, Serving, request, serving
 
 from limner.serve.seeing import logs
+from tests.serve.conftest import Keyed
+from tests.serving import GENERATIONS, Serving, request, serving
 
 SECRET_PROMPT = "a prompt that nobody else writes, 4711"
 

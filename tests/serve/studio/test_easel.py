@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from tests.toys.mural import Mural, mural
 
 from limner.core import Sketch
 from limner.pipeline import Pipeline
 from limner.serve.orders import Order
 from limner.serve.studio.easel import Easel, Told, shown_after
 from limner.serve.studio.messages import Advanced, Begun, Done, Draw, Failed, FromWorker, Seen
+from tests.toys.mural import Mural, mural
 
 __all__ = ["mural"]
 

@@ -8,14 +8,14 @@ import signal
 from pathlib import Path
 
 import pytest
-from tests.serve.studio import working
-from tests.serve.studio.keeping import Books
-from tests.serve.studio.working import alive, job, over, pids, run, submitted, until
 
 from limner.serve.orders import State
 from limner.serve.studio import crew
 from limner.serve.studio import studio as studios
 from limner.serve.studio.studio import Studio
+from tests.serve.studio import working
+from tests.serve.studio.keeping import Books
+from tests.serve.studio.working import alive, job, over, pids, run, submitted, until
 
 
 def kill(pids: set[int]) -> None:

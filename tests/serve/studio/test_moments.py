@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.serve.studio.keeping import Books
-from tests.serve.studio.working import job, over, pids, run, told, until
 
 from limner.serve.orders import State
 from limner.serve.studio import commissions, crew
 from limner.serve.studio.events import Over
 from limner.serve.studio.studio import Studio
+from tests.serve.studio.keeping import Books
+from tests.serve.studio.working import job, over, pids, run, told, until
 
 HELD = ("files", "began", "drawn", "ended", "lost")
 MOMENTS = ("queued", "drawing", *HELD)

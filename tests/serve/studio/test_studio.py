@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.serve.studio.keeping import Books
-from tests.serve.studio.working import job, over, pids, run, submitted, told, until
 
 from limner.serve.faults import Closed, Full
 from limner.serve.orders import Drawn, State
 from limner.serve.studio import commissions
 from limner.serve.studio.events import Over, Preview, Progress
 from limner.serve.studio.studio import Studio
+from tests.serve.studio.keeping import Books
+from tests.serve.studio.working import job, over, pids, run, submitted, told, until
 
 DONE = (State.DONE, None)
 

@@ -10,13 +10,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from tests.serve.studio.keeping import Books
-
 from limner.serve.orders import Job, Order, State
 from limner.serve.studio.events import Event, Over
 from limner.serve.studio.limits import Limits
 from limner.serve.studio.messages import Load
 from limner.serve.studio.studio import Studio
+from tests.serve.studio.keeping import Books
 
 COMMAND = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
 USUAL: dict[str, Any] = {"backoff": 0.02, "longest": 0.1}

@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.folders import encoded, picture
-from tests.painter import Config, Painter, painter
 
 from limner import families
 from limner.core import InputError, Sketch
@@ -21,6 +19,8 @@ from limner.evaluate.suites.captions import contenders
 from limner.evaluate.suites.captions.real import caption, gather
 from limner.evaluate.suites.captions.suite import COLUMNS, captions
 from limner.pipeline import Pipeline
+from tests.folders import encoded, picture
+from tests.painter import Config, Painter, painter
 
 __all__ = ["painter"]
 

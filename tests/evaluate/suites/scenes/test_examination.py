@@ -7,13 +7,13 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from tests.examinations import two_tasks
-from tests.painter import painter
 
 from limner import families
 from limner.core import InputError
 from limner.evaluate.suites.scenes import answers, suite, tasks
 from limner.evaluate.suites.scenes.ledger import About, Ledger
+from tests.examinations import two_tasks
+from tests.painter import painter
 
 __all__ = ["painter", "two_tasks"]
 

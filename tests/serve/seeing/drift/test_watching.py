@@ -12,7 +12,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.serve.seeing.drift.test_prompts import GERMAN, captions
 
 from limner.pipeline import DEFAULT
 from limner.serve.catalogue import Catalogue
@@ -21,6 +20,7 @@ from limner.serve.orders import Order
 from limner.serve.seeing.drift import watching
 from limner.serve.seeing.drift.watching import Drift
 from limner.serve.seeing.metrics import Metrics
+from tests.serve.seeing.drift.test_prompts import GERMAN, captions
 
 
 @pytest.fixture

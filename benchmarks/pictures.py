@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from stable_diffusion import BF16, FP32, Decoding, Step, theirs, weights
+from stable_diffusion import BF16, FP32, MODELS, Decoding, Step, theirs, weights
 from torch import Tensor, nn
 
 PROMPT, SEED, SIDE, GUIDANCE = "a red apple", 7, 512, 7.5
@@ -88,9 +88,10 @@ def save_for_diffusers(folder: Path, dtype: torch.dtype) -> None:
         vocab_size=len(vocabulary), hidden_size=768, intermediate_size=3072, num_hidden_layers=12,
         num_attention_heads=12, bos_token_id=len(vocabulary) - 2, eos_token_id=len(vocabulary) - 1,
     )  # fmt: skip
+    unet, vae = Step(MODELS["sd1"]), Decoding(MODELS["sd1"])
     parts = {
-        "unet": theirs(Step(), weights(Step()), dtype),
-        "vae": theirs(Decoding(), weights(Decoding()), dtype),
+        "unet": theirs(unet, weights(unet), dtype),
+        "vae": theirs(vae, weights(vae), dtype),
         "text_encoder": transformers.CLIPTextModel(text).to(dtype),
         "tokenizer": transformers.CLIPTokenizer(
             str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=77

@@ -1,7 +1,9 @@
-"""Stable Diffusion on a CPU beside its peers, all with the same random weights at the size of SD 1.5.
+"""Stable Diffusion on a CPU beside its peers, all with the same random weights at full size.
 
-    python benchmarks/stable_diffusion.py step [--peers NAME ...] [--rounds 7]     one guided step, 512 x 512
-    python benchmarks/stable_diffusion.py vae [--peers NAME ...] [--rounds 7]      latents to a picture of 512 x 512
+    python benchmarks/stable_diffusion.py step [--peers NAME ...] [--rounds 7]     one guided step
+    python benchmarks/stable_diffusion.py vae [--peers NAME ...] [--rounds 7]      latents to a picture
+
+Of SD 1.5 at 512 x 512, or of another --model at its own size: sd2 (768 x 768), sdxl (1024 x 1024).
 
 Rounds alternate in one process; a figure is the median of its rounds, a ratio the median of the rounds' ratios. The
 share is the arithmetic of the plain network over time, of what the same rounds' 4096^3 matrix product in bf16 reached.
@@ -25,6 +27,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +36,11 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from limner import engine
-from limner.nn.unet import UNet, UNetConfig
+from limner.codecs.vae import VAE
+from limner.families.stable_diffusion import Config, StableDiffusion
+from limner.families.stable_diffusion_layouts.configs import AutoencoderKL, UNet2DConditionModel
+from limner.nn.unet import UNet
+from limner.text.conditioning import embed_sizes
 
 BF16, FP32 = torch.bfloat16, torch.float32
 SIDE = 4096  # of the matrix product
@@ -51,32 +58,45 @@ State = Mapping[str, Tensor]
 
 
 class Step:
-    """The U-Net over a latent with and without its text: ours is given it once, others twice, as they ask for it."""
+    """The U-Net over a latent with and without its text: ours is given it once, where the times of both are alike,
+    others twice, as they ask for it."""
 
     theirs = "UNet2DConditionModel"
-    settings: Mapping[str, Any] = {
-        "sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8,
-        "down_block_types": ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
-        "up_block_types": ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3, "block_out_channels": (320, 640, 1280, 1280),
-    }  # fmt: skip
+
+    def __init__(self, model: Config) -> None:
+        self.config, self.side = model.unet, model.image_size // model.vae.factor
+        self.pooled = model.text.pooled if model.unet.added else 0
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return UNet2DConditionModel.of(self.config, sample_size=self.side)
 
     def build(self) -> nn.Module:
-        return UNet(UNetConfig())
+        return UNet(self.config)
 
     def inputs(self, dtype: torch.dtype) -> tuple[Tensor, ...]:
+        """A latent, its time, two texts and, for SDXL, their vectors and sizes."""
         generator = torch.Generator().manual_seed(1)
-        x, context = (torch.randn(shape, generator=generator).to(dtype) for shape in ((1, 4, 64, 64), (2, 77, 768)))
-        return x, torch.tensor([500.0]), context
+        shapes = [(1, 4, self.side, self.side), (2, 77, self.config.context)] + [(2, self.pooled)] * bool(self.pooled)
+        x, context, *pooled = (torch.randn(shape, generator=generator).to(dtype) for shape in shapes)
+        sizes = [torch.tensor([[8 * self.side, 8 * self.side, 0, 0, 8 * self.side, 8 * self.side]] * 2) for _ in pooled]
+        return x, torch.tensor([500.0]), context, *pooled, *sizes
 
-    def call(self, network: nn.Module, *inputs: Tensor) -> Tensor:
-        out: Tensor = network(*inputs)
+    def call(self, network: nn.Module, x: Tensor, t: Tensor, context: Tensor, *vectors: Tensor) -> Tensor:
+        if vectors:
+            return self.call_plain(network, x, t, context, *vectors)
+        out: Tensor = network(x, t, context)
         return out
 
-    def call_plain(self, network: nn.Module, x: Tensor, t: Tensor, context: Tensor) -> Tensor:
-        return self.call(network, x.repeat(2, 1, 1, 1), t.repeat(2), context)
+    def call_plain(self, network: nn.Module, x: Tensor, t: Tensor, context: Tensor, *vectors: Tensor) -> Tensor:
+        added = embed_sizes(*vectors) if vectors else None
+        out: Tensor = network(x.repeat(2, 1, 1, 1), t.repeat(2), context, added)
+        return out
 
-    def call_theirs(self, network: nn.Module, x: Tensor, t: Tensor, context: Tensor) -> Tensor:
-        out: Tensor = network(x.repeat(2, 1, 1, 1), t.repeat(2), context, return_dict=False)[0]
+    def call_theirs(self, network: nn.Module, x: Tensor, t: Tensor, context: Tensor, *vectors: Tensor) -> Tensor:
+        added = dict(zip(("text_embeds", "time_ids"), vectors, strict=True)) if vectors else None
+        given = x.repeat(2, 1, 1, 1), t.repeat(2), context
+        out: Tensor = network(*given, added_cond_kwargs=added, return_dict=False)[0]
         return out
 
 
@@ -84,18 +104,19 @@ class Decoding:
     """The autoencoder's way back."""
 
     theirs = "AutoencoderKL"
-    settings: Mapping[str, Any] = {
-        "down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4,
-        "block_out_channels": (128, 256, 512, 512), "layers_per_block": 2, "latent_channels": 4,
-    }  # fmt: skip
+
+    def __init__(self, model: Config) -> None:
+        self.config, self.side = replace(model.vae, scale=1.0), model.image_size // model.vae.factor
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return AutoencoderKL.of(self.config, sample_size=8 * self.side)
 
     def build(self) -> nn.Module:
-        from limner.codecs.vae import VAE, VAEConfig
-
-        return VAE(VAEConfig(scale=1.0))
+        return VAE(self.config)
 
     def inputs(self, dtype: torch.dtype) -> tuple[Tensor, ...]:
-        return (torch.randn((1, 4, 64, 64), generator=torch.Generator().manual_seed(1)).to(dtype),)
+        return (torch.randn((1, 4, self.side, self.side), generator=torch.Generator().manual_seed(1)).to(dtype),)
 
     def call(self, network: Any, *inputs: Tensor) -> Tensor:
         out: Tensor = network.decode(*inputs)
@@ -109,6 +130,7 @@ class Decoding:
 
 
 Work = Step | Decoding
+MODELS: Mapping[str, Config] = {name: StableDiffusion.presets[name] for name in ("sd1", "sd2", "sdxl")}
 
 
 def weights(work: Work) -> dict[str, Tensor]:
@@ -184,7 +206,8 @@ class Wrapped(nn.Module):
 
 def theirs(work: Work, state: State, dtype: torch.dtype, *, channels_last: bool = False) -> nn.Module:
     """The network of diffusers."""
-    network = loaded(getattr(importlib.import_module("diffusers"), work.theirs)(**work.settings), state, dtype)
+    kind = getattr(importlib.import_module("diffusers"), work.theirs)
+    network = loaded(kind.from_config(work.settings), state, dtype)
     return network.to(memory_format=torch.channels_last) if channels_last else network
 
 
@@ -322,6 +345,7 @@ def figures(seconds: Mapping[str, list[float]], flops: int, first: Mapping[str, 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("what", choices=("step", "vae"))
+    arguments.add_argument("--model", choices=MODELS, default="sd1")
     arguments.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS), metavar="NAME")
     arguments.add_argument("--rounds", type=int, default=7)
     arguments.add_argument("--threads", type=int, default=2)
@@ -332,7 +356,7 @@ def main() -> None:
     asked = arguments.parse_args()
     torch.set_num_threads(asked.threads)
     engine.keep_memory()  # as `limner draw` does; here for all
-    work: Work = {"step": Step, "vae": Decoding}[asked.what]()
+    work: Work = {"step": Step, "vae": Decoding}[asked.what](MODELS[asked.model])
     found = alternate(work, asked.peers, asked.rounds, Timed(CLOCKS[asked.clock], asked.quiet))
     print(json.dumps(found, indent=1))
 

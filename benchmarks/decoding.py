@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from limner.core import Request, seeded
+from limner.drawing import draw
 from limner.families.dalle import Dalle, Knobs
-from limner.pipeline import draw
 from limner.process.categorical import choose
 from limner.process.guidance import guide
 from limner.text.bpe import BPE

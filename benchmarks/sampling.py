@@ -1,4 +1,4 @@
-"""Sampling speed: `limner.pipeline.draw` against the same network run plainly, and whether they draw the same.
+"""Sampling speed: `limner.drawing.draw` against the same network run plainly, and whether they draw the same.
 
     python benchmarks/sampling.py [--model NAME_OR_FOLDER] [--pictures 16] [--rounds 5]
 
@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from limner.core import Request, seeded
+from limner.drawing import draw
 from limner.families.flow import Flow
-from limner.pipeline import Pipeline, draw
+from limner.pipeline import Pipeline
 from limner.process.guidance import guide
 from limner.process.rectified import times
 from limner.process.samplers import SOLVERS

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from limner import families
 from limner.core import Batch, Family, InputError, Request, Sketch, Step, Tokenizer, parse, unparse
-from limner.pipeline import Pipeline, draw
+from limner.drawing import draw
+from limner.pipeline import Pipeline
 from limner.train.machine import Precision
 from limner.train.optimisers import matrices
 from tests.settings import leaves, varied, watched

@@ -10,7 +10,7 @@ import torch
 
 from limner import families, store
 from limner.core import Family, InputError, Request, unparse
-from limner.pipeline import draw
+from limner.drawing import draw
 from limner.store import weights
 from tests.painter import Config, Knobs, Painter, painter
 

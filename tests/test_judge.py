@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from limner import families, pipeline
+from limner import families, shelf
 from limner.core import InputError, Tokenizer
 from limner.families.clip import CLIP
 from limner.families.clip_layouts import write_foreign
 from limner.judge import Judge
-from limner.pipeline import Pipeline, find_judge
+from limner.pipeline import Pipeline
+from limner.shelf import find_judge
 from tests.judges import colours
 from tests.painter import Painter, painter
 
@@ -65,9 +66,9 @@ def test_what_draws_is_no_judge_and_a_judge_does_not_draw(painter: Painter, clip
 
 
 def test_without_a_name_it_is_the_shipped_one(clip: CLIP, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "SHIPPED", tmp_path)
-    families.save(tmp_path / pipeline.JUDGE, clip)
-    assert find_judge().name == pipeline.JUDGE
+    monkeypatch.setattr(shelf, "SHIPPED", tmp_path)
+    families.save(tmp_path / shelf.JUDGE, clip)
+    assert find_judge().name == shelf.JUDGE
 
 
 def test_the_best_pictures_of_each_prompt_are_kept_best_first(painter: Painter, colours: Judge) -> None:

@@ -11,9 +11,11 @@ import torch
 from PIL import Image
 
 import limner
-from limner import families, pipeline
+from limner import families, pipeline, shelf
 from limner.core import InputError, Request
-from limner.pipeline import Pipeline, draw, drawing, find_model, to_pil
+from limner.drawing import draw, drawing, to_pil
+from limner.pipeline import Pipeline
+from limner.shelf import find_model
 from tests.painter import Knobs, Painter, painter
 from tests.toys.mural import Mural, mural
 
@@ -370,7 +372,7 @@ def test_previews_of_what_is_enlarged_have_the_size_so_far(wall):
 
 def test_models_are_found_by_name_by_folder_and_by_run(painter, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(pipeline, "SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr(shelf, "SHIPPED", tmp_path / "shipped")
     for place in ("shipped/birds", "runs/mine/model", "runs/broken/checkpoints"):
         families.save(Path(place), painter) if "checkpoints" not in place else Path(place).mkdir(parents=True)
     assert find_model("birds") == tmp_path / "shipped/birds"

@@ -14,127 +14,19 @@ from PIL import Image
 from torch import Generator, Tensor
 
 import limner
-from limner import engine, families, store
+from limner import engine, families
 from limner.canvas import FEATHER, Canvas, Margins, Sizes, Task, prepare
-from limner.core import Family, InputError, Request, Sketch, check, nearest, parse, unparse
+from limner.core import Family, InputError, Request, Sketch, check, parse, unparse
+from limner.drawing import BATCH, OnStep, drawing, fits, to_pil
 from limner.judge import Judge
 from limner.provenance import Settings
+from limner.shelf import DEFAULT, find_judge, find_model, models, name_of
 
 CPU = torch.device("cpu")  # where models are loaded
-BATCH = 8  # pictures advanced together: more no longer fill the caches of a CPU better (docs/LOG.md)
-PIXELS = 1 << 18  # of all of them, or one picture: what is as large as 512 x 512 alone has nothing to gain from company
 MOST_TOGETHER = 256  # whatever a picture's settings claim
 MOST_SEED = 2**63 - 1
-SHIPPED = Path(__file__).parent / "assets" / "models"
-DEFAULT, JUDGE = "flow-scenes", "clip-scenes"
 
-OnStep = Callable[[Sequence[Sketch]], None]
 StepEnd = Callable[["Pipeline", int, int, dict[str, Any]], object]
-
-
-# ---------------------------------------------------------------------------------------------------
-# Requests to tensors.
-
-
-def drawing(
-    family: Family, requests: Sequence[Request], *, batch: int = BATCH, on_step: OnStep | None = None
-) -> Iterator[list[Sketch]]:
-    """Draw `requests` in order, at most `batch` at once: yields each batch when it is done.
-
-    `on_step` is shown the sketches of a batch after each of their steps. InputError before anything is drawn where the
-    family cannot draw one of them.
-    """
-    _check(family, requests)
-    for some in _together(requests, batch, own=family.config.image_size):
-        sketches = family.begin(some)
-        while undone := [sketch for sketch in sketches if not sketch.done]:
-            family.advance(undone)
-            if on_step is not None:
-                on_step(sketches)
-        engine.rest(family)
-        yield sketches
-
-
-def _check(family: Family, requests: Sequence[Request]) -> None:
-    sizes = Sizes.of(family)
-    for request in requests:
-        if request.size is not None:
-            sizes.check(request.size)
-        twice = isinstance(request, Task) and request.canvas.twice
-        family.check(request, redrawn=twice or request.image is not None)
-
-
-def _together(requests: Sequence[Request], most: int, *, own: int) -> Iterator[list[Request]]:
-    """As many in a row as may be drawn together; without a size a request is for `own` pixels a side."""
-    some: list[Request] = []
-    room = PIXELS
-    for request in requests:
-        height, width = request.size or (own, own)
-        if some and (len(some) == most or height * width > room):
-            yield some
-            some, room = [], PIXELS
-        some.append(request)
-        room -= height * width
-    if some:
-        yield some
-
-
-def draw(
-    family: Family, requests: Sequence[Request], *, batch: int = BATCH, on_step: OnStep | None = None
-) -> list[Tensor]:
-    """The finished pictures in order, (3, H, W) in [-1, 1] each. See `drawing`."""
-    return [sketch.image for done in drawing(family, requests, batch=batch, on_step=on_step) for sketch in done]
-
-
-def to_pil(picture: Tensor) -> Image.Image:
-    """(3, H, W) in [-1, 1] to 8-bit RGB, each value rounded to the nearest."""
-    pixels = picture.detach().float().cpu().clamp(-1.0, 1.0).add(1.0).mul(127.5).round().byte()
-    return Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
-
-
-# ---------------------------------------------------------------------------------------------------
-# Models by name.
-
-
-def shipped() -> list[str]:
-    """The names of the models that came with the package."""
-    return sorted(path.name for path in SHIPPED.glob("*") if store.holds_model(path))
-
-
-def find_model(name: str | Path) -> Path:
-    """The folder of a shipped model by its name, or any model by its path; a run's folder means the model in it."""
-    if str(name) in shipped():
-        return SHIPPED / name
-    path = Path(name)
-    if path.exists():
-        inner = path / "model"
-        return inner if store.holds_model(inner) and not store.holds_model(path) else path
-    known = shipped()
-    names = f", or one of: {', '.join(known)}" if known else ""
-    raise InputError(f'there is no model "{name}"{nearest(str(name), known)}; give a model\'s folder{names}')
-
-
-def find_judge(name: str | Path | None = None) -> Judge:
-    """A CLIP by the name or path that `find_model` takes; without one the shipped CLIP, which knows scenes."""
-    folder = find_model(name or JUDGE)
-    return Judge.load(folder, name=name_of(folder))
-
-
-def name_of(folder: Path) -> str:
-    """What a model is called: its folder's name, or its run's."""
-    if folder.is_file():
-        return folder.stem
-    return folder.resolve().parent.name if folder.name == "model" else folder.name
-
-
-def models(runs: Path = Path("runs")) -> list[Path]:
-    """The folders of models: the shipped ones, then those of the runs in `runs`."""
-    trained = (path / "model" for path in runs.glob("*"))
-    return [SHIPPED / name for name in shipped()] + sorted(filter(store.holds_model, trained))
-
-
-# ---------------------------------------------------------------------------------------------------
-# Prompts to pictures.
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,7 +288,7 @@ class Pipeline:
         """Step by step, for who draws many at once: `begin`, `advance` until a sketch is done, and then, unless it is
         to be drawn `larger`, its `picture`. InputError where a request does not fit the model."""
         self._hasten(requests)
-        _check(self.family, requests)
+        fits(self.family, requests)
         return self.family.begin(requests)
 
     def advance(self, sketches: Sequence[Sketch]) -> None:

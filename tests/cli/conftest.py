@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from limner import families, pipeline
+from limner import families, shelf
 from limner.cli.main import main
 from tests.examinations import two_tasks
 from tests.painter import Painter, painter
@@ -40,8 +40,8 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, painter: Painter) -> Path:
     """A working directory, with a painter as the shipped model."""
-    monkeypatch.setattr(pipeline, "SHIPPED", tmp_path / "shipped")
-    families.save(tmp_path / "shipped" / pipeline.DEFAULT, painter, card="# A painter of noise")
+    monkeypatch.setattr(shelf, "SHIPPED", tmp_path / "shipped")
+    families.save(tmp_path / "shipped" / shelf.DEFAULT, painter, card="# A painter of noise")
     (tmp_path / "home").mkdir()
     monkeypatch.chdir(tmp_path / "home")
     return tmp_path / "home"

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from limner import families, pipeline
+from limner import families, shelf
 from limner.evaluate.suites.scenes import answers, suite
 from limner.families.clip import CLIP
 from tests.folders import captioned, listed
@@ -17,7 +17,7 @@ from tests.folders import captioned, listed
 @pytest.fixture
 def home(home, tokenizer):
     """With a shipped CLIP, too."""
-    families.save(pipeline.SHIPPED / pipeline.JUDGE, CLIP(CLIP.presets["tiny"], tokenizer))
+    families.save(shelf.SHIPPED / shelf.JUDGE, CLIP(CLIP.presets["tiny"], tokenizer))
     return home
 
 

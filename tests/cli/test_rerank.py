@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from limner import families, pipeline
+from limner import families, shelf
 from limner.families.clip import CLIP
-from limner.pipeline import find_judge
 from limner.provenance import read_parameters, read_picture_settings
+from limner.shelf import find_judge
 from tests.cli.test_draw import files
 
 
@@ -50,11 +50,11 @@ def test_one_best_picture_has_the_name_that_was_given(run, home, clip):
 
 
 def test_the_shipped_judge_is_used_unless_one_is_named(run, home, clip, tokenizer):
-    families.save(pipeline.SHIPPED / pipeline.JUDGE, CLIP(CLIP.presets["tiny"], tokenizer))
+    families.save(shelf.SHIPPED / shelf.JUDGE, CLIP(CLIP.presets["tiny"], tokenizer))
     assert run("draw", "red", "-n", 2, "--rerank", 1, "-o", "a.png").code == 0
-    assert read_picture_settings(home / "a.png").judge == pipeline.JUDGE
+    assert read_picture_settings(home / "a.png").judge == shelf.JUDGE
     assert re.search(r"^clip-scenes .*draws no pictures, but judges them", run("models").out, flags=re.MULTILINE)
-    assert "judges pictures, and draws none" in run("info", pipeline.JUDGE).out
+    assert "judges pictures, and draws none" in run("info", shelf.JUDGE).out
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from limner import families, store
-from limner.pipeline import DEFAULT
 from limner.provenance import read_picture_settings, save_picture
+from limner.shelf import DEFAULT
 
 
 def test_info_shows_all_that_a_picture_carries(run, home):
@@ -94,9 +94,9 @@ def test_models_lists_shipped_and_trained_ones_and_those_that_are_not_whole(run,
 
 
 def test_there_may_be_no_model_at_all(run, tmp_path, monkeypatch):
-    from limner import pipeline
+    from limner import shelf
 
-    monkeypatch.setattr(pipeline, "SHIPPED", tmp_path / "none")
+    monkeypatch.setattr(shelf, "SHIPPED", tmp_path / "none")
     monkeypatch.chdir(tmp_path)
     assert "no model yet" in run("models").out
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from limner.core import Batch, InputError, Request, TextFeatures, Tokenizer
+from limner.drawing import draw
 from limner.families.aligndraw import Align, AlignDRAW, AlignDRAWSketch, Config, Knobs
-from limner.pipeline import draw
 from limner.text.lstm import LSTMConfig
 
 SMALL = Config(

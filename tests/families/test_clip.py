@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from PIL import Image
 
 from limner.core import Batch, InputError, Tokenizer
+from limner.drawing import to_pil
 from limner.families.clip import CLIP, Config, fitted
 from limner.nn.prenorm import PreNormConfig
-from limner.pipeline import to_pil
 
 TINY = CLIP.presets["tiny"]
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from limner.core import Batch, InputError, Request, Tokenizer
+from limner.drawing import draw
 from limner.families.df_gan import DFGAN, Affine, Config, Discriminator, Generator, Knobs, gradient_penalty
-from limner.pipeline import draw
 from tests.test_contract import squares
 
 TINY = replace(DFGAN.presets["tiny"], image_size=32, width=8)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from limner import families
 from limner.core import Batch, InputError, Request, Tokenizer
+from limner.drawing import draw
 from limner.families.gan_int_cls import Config, Discriminator, GANIntCls, Generator
-from limner.pipeline import draw
 from limner.text.char_cnn_rnn import CharConfig
 from limner.text.joint import JointConfig
 from limner.train.recipe import amend

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from limner.core import Batch, InputError, Request, Tokenizer
+from limner.drawing import draw
 from limner.families.regressor import Config, Knobs, Regressor
-from limner.pipeline import draw
 from limner.text.transformer import TextConfig
 
 SMALL = Config(image_size=16, width=32, narrowest=16, text=TextConfig(width=32, depth=1, heads=2, hidden=64, length=16))

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from limner.core import Batch, InputError, Request
+from limner.drawing import draw
 from limner.families.stable_diffusion import Config, Knobs, StableDiffusion
-from limner.pipeline import draw
 from limner.process.solvers import SOLVERS
 from tests.toys.stable_diffusion import TINY, toy
 

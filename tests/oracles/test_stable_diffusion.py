@@ -16,9 +16,9 @@ from torch import Tensor
 
 from limner.codecs.vae import VAEConfig
 from limner.core import Request
+from limner.drawing import draw
 from limner.families.stable_diffusion import Config, Knobs, StableDiffusion
 from limner.nn.unet import UNetConfig
-from limner.pipeline import draw
 from limner.text.bpe import BPE
 from limner.text.clip import ClipTextConfig
 from limner.text.conditioning import ConditionerConfig, TowerConfig

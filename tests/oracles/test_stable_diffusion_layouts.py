@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from limner.core import Request, seeded
+from limner.drawing import draw
 from limner.families.stable_diffusion import Config, Knobs, StableDiffusion
 from limner.families.stable_diffusion_layouts import read, write_diffusers, write_single
 from limner.families.stable_diffusion_layouts.configs import AutoencoderKL, UNet2DConditionModel
-from limner.pipeline import draw
 from limner.text.clip_layouts import read_tokenizer, tokenizer_at, transformers_tokenizer
 from tests.oracles.comparing import error, scrambled
 from tests.toys.stable_diffusion import KINDS, SD1, SD2, SDXL, same, toy, words

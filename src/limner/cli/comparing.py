@@ -15,7 +15,8 @@ from limner.cli.evaluating import handed_in, watching
 from limner.cli.trainings import machine_of, train_all
 from limner.evaluate import comparison
 from limner.evaluate.suites import scenes
-from limner.pipeline import JUDGE, Pipeline
+from limner.pipeline import Pipeline
+from limner.shelf import JUDGE
 from limner.train import checkpoint, cost, machine
 
 TIMED = 8  # pictures, drawn one at a time

@@ -35,7 +35,7 @@ def check(
     from limner import families
     from limner.data.people.check import check as check_data
     from limner.data.people.report import table
-    from limner.pipeline import DEFAULT, find_model
+    from limner.shelf import DEFAULT, find_model
 
     family = families.load(find_model(model or DEFAULT))
     with Progress(console=Console(stderr=True), transient=True) as progress:

@@ -17,8 +17,10 @@ from typing import Any
 from limner import engine
 from limner.canvas import Size, opened
 from limner.core import InputError, Request, Sketch, check
-from limner.pipeline import DEFAULT, OnStep, Picture, Pipeline, check_rerank, find_judge
+from limner.drawing import OnStep
+from limner.pipeline import Picture, Pipeline, check_rerank
 from limner.provenance import format_of, save_picture
+from limner.shelf import DEFAULT, find_judge
 
 LONGEST_PROMPT = 2000  # characters
 LONGEST_SLUG = 40  # characters, of up to four bytes each

@@ -17,7 +17,8 @@ from limner.evaluate.extractors import CLEAN, DINOv2, DualEncoder, ImageEncoder,
 from limner.evaluate.features import Extractor
 from limner.evaluate.suites import captions, layouts, scenes
 from limner.evaluate.suites.captions.examination import WHAT
-from limner.pipeline import DEFAULT, JUDGE, Pipeline, find_judge, find_model, name_of
+from limner.pipeline import Pipeline
+from limner.shelf import DEFAULT, JUDGE, find_judge, find_model, name_of
 
 EVALUATIONS = Path("evaluations")
 SCENES, CAPTIONS = "scenes", "captions"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from limner.cli import drawing, serving
 from limner.core import check
-from limner.pipeline import find_model, name_of
+from limner.shelf import find_model, name_of
 
 if TYPE_CHECKING:
     from limner.serve.orders import Job

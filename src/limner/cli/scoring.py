@@ -17,8 +17,9 @@ from rich.table import Table as Shown
 from limner.core import check, unparse
 from limner.evaluate.suite import KINDS, SPLITS, Judged, suite
 from limner.evaluate.table import COLUMNS, Table
-from limner.pipeline import DEFAULT, Pipeline
+from limner.pipeline import Pipeline
 from limner.provenance import save_picture
+from limner.shelf import DEFAULT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

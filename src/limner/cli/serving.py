@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from limner import engine
 from limner.core import InputError, check, nearest
-from limner.pipeline import CPU, DEFAULT
+from limner.pipeline import CPU
+from limner.shelf import DEFAULT
 
 if TYPE_CHECKING:
     from limner.serve.ledger import Key, Keys, Ledger

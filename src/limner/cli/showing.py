@@ -18,8 +18,7 @@ import limner
 from limner import engine, families, store
 from limner.canvas import opened
 from limner.core import InputError
-from limner.pipeline import DEFAULT, Pipeline, find_model, shipped
-from limner.pipeline import models as model_folders
+from limner.pipeline import Pipeline
 from limner.provenance import (
     Settings,
     encode,
@@ -30,6 +29,8 @@ from limner.provenance import (
     read_pixels,
     save_picture,
 )
+from limner.shelf import DEFAULT, find_model, shipped
+from limner.shelf import models as model_folders
 from limner.store.shards import PICKLES, SUFFIX
 
 

@@ -14,7 +14,7 @@ from limner.data import open_source
 from limner.data.digits import Digits
 from limner.data.people import Pictures
 from limner.data.scenes import Scenes
-from limner.pipeline import find_model
+from limner.shelf import find_model
 from limner.text import load_tokenizer
 from limner.text.bpe import BPE
 from limner.train import loop, machine

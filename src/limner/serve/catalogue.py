@@ -9,7 +9,7 @@ from typing import Any
 
 from limner import families
 from limner.core import InputError, check, nearest, parse
-from limner.pipeline import find_model, name_of
+from limner.shelf import find_model, name_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,8 +14,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from limner import pipeline
 from limner.core import Batch, Family, Request, Source
+from limner.drawing import draw
 from limner.train.recipe import Recipe
 from limner.train.state import State
 
@@ -38,7 +38,7 @@ def of_training(family: Family, recipe: Recipe, source: Source) -> float:
 def of_drawing(family: Family, requests: Sequence[Request]) -> float:
     """Per picture."""
     with _counted() as counter:
-        pipeline.draw(family.eval(), requests)
+        draw(family.eval(), requests)
     return counter.flops / len(requests)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from limner import pipeline
+from limner import drawing
 from limner.core import Batch, Request, Source
 from limner.train import grid
 from limner.train.state import State
@@ -44,7 +44,7 @@ def within_an_epoch(count: int, source: Source) -> int:
 def draw(state: State, requests: Sequence[Request]) -> Tensor:
     """A grid (H, W, 3) uint8 of `requests`, drawn with the averaged weights."""
     with state.resting():
-        return grid.pixels(pipeline.draw(state.family, requests))
+        return grid.pixels(drawing.draw(state.family, requests))
 
 
 def keep_picture(pixels: Tensor, path: Path) -> Path | None:

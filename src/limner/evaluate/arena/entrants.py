@@ -11,10 +11,12 @@ from typing import Any
 
 from limner import store
 from limner.core import InputError, Request, check, unparse
+from limner.drawing import OnStep
 from limner.evaluate.arena.records import Contestant
 from limner.evaluate.arena.subjects import Subject, numbered
-from limner.pipeline import OnStep, Pipeline, shipped
+from limner.pipeline import Pipeline
 from limner.provenance import FORMATS, Settings, read_picture_settings, save_picture
+from limner.shelf import shipped
 from limner.store.files import sha256
 
 SHORT = 16  # letters of a hash in the name of a file

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from limner.core import InputError, Sketch
+from limner.drawing import BATCH
 from limner.evaluate.arena.entrants import Entrant, Model
 from limner.evaluate.arena.subjects import Subject
 from limner.evaluate.arena.votes import Votes
-from limner.pipeline import BATCH
 
 log = logging.getLogger(__name__)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from limner.pipeline import find_model
 from limner.serve.orders import Order
 from limner.serve.studio.messages import Ready
+from limner.shelf import find_model
 
 STEPS, SIDE = 20, 512  # of a model that was never loaded
 BASE = 400 << 20  # bytes of a process before its weights

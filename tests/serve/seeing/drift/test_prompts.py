@@ -10,11 +10,11 @@ import pytest
 
 from limner.core import InputError
 from limner.data.scenes.source import Scenes
-from limner.pipeline import DEFAULT, find_model
 from limner.serve.orders import Job, Order, State
 from limner.serve.seeing.drift.examination import Examined, Limits, examine, share
 from limner.serve.seeing.drift.prompts import MOST, Ruler, words
 from limner.serve.seeing.drift.reference import Reference, tokenizer_of
+from limner.shelf import DEFAULT, find_model
 from limner.text.bpe import BPE
 
 CAPTIONS = ("a red square on a white ground", "a blue square on a yellow ground", "two small stars above a big moon")

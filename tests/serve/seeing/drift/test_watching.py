@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from limner.pipeline import DEFAULT
 from limner.serve.catalogue import Catalogue
 from limner.serve.ledger import Ledger
 from limner.serve.orders import Order
 from limner.serve.seeing.drift import watching
 from limner.serve.seeing.drift.watching import Drift
 from limner.serve.seeing.metrics import Metrics
+from limner.shelf import DEFAULT
 from tests.serve.seeing.drift.test_prompts import GERMAN, captions
 
 

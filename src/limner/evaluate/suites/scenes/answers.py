@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from limner.drawing import BATCH
 from limner.evaluate.scorer import score
 from limner.evaluate.scorer.reading import Reading
 from limner.evaluate.suites.scenes.tasks import Item
-from limner.pipeline import BATCH, Pipeline
+from limner.pipeline import Pipeline
 from limner.provenance import Settings
 
 AHEAD = 2  # batches to a process that wait for it

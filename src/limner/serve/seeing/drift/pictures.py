@@ -13,9 +13,9 @@ from limner.core import check
 from limner.data.people import pictures
 from limner.evaluate.metrics.alignment import WEIGHT
 from limner.judge import Judge
-from limner.pipeline import find_judge
 from limner.serve.orders import Job
 from limner.serve.seeing.drift.reference import Reference
+from limner.shelf import find_judge
 
 MOST_KNOWN = 4096  # scores that are remembered
 

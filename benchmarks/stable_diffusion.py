@@ -28,6 +28,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -143,8 +144,10 @@ def weights(work: Work) -> dict[str, Tensor]:
     return {name: one.detach().to(BF16) for name, one in network.state_dict().items()}
 
 
-def loaded(network: nn.Module, state: State, dtype: torch.dtype) -> nn.Module:
+def loaded(build: Callable[[], nn.Module], state: State, dtype: torch.dtype) -> nn.Module:
     """With a copy of its own."""
+    with torch.device("meta"):  # SDXL's in float32 twice would be too much
+        network = build()
     network.load_state_dict({name: one.to(dtype, copy=True) for name, one in state.items()}, assign=True)
     return network.eval().requires_grad_(False)
 
@@ -154,7 +157,7 @@ def loaded(network: nn.Module, state: State, dtype: torch.dtype) -> nn.Module:
 
 
 def ours(work: Work, state: State, dtype: torch.dtype) -> Run:
-    network, inputs = loaded(work.build(), state, dtype), work.inputs(dtype)
+    network, inputs = loaded(work.build, state, dtype), work.inputs(dtype)
     engine.prepare(network, dtype)
     return lambda: work.call(network, *inputs)
 
@@ -207,7 +210,7 @@ class Wrapped(nn.Module):
 def theirs(work: Work, state: State, dtype: torch.dtype, *, channels_last: bool = False) -> nn.Module:
     """The network of diffusers."""
     kind = getattr(importlib.import_module("diffusers"), work.theirs)
-    network = loaded(kind.from_config(work.settings), state, dtype)
+    network = loaded(partial(kind.from_config, work.settings), state, dtype)
     return network.to(memory_format=torch.channels_last) if channels_last else network
 
 
@@ -231,7 +234,7 @@ PEERS: Mapping[str, tuple[Callable[[Work, State], Run], torch.dtype]] = {
 @torch.no_grad()
 def alternate(work: Work, names: list[str], rounds: int, timed: Timed) -> dict[str, Any]:
     state = weights(work)
-    plain = loaded(work.build(), state, FP32)
+    plain = loaded(work.build, state, FP32)
     with torch.enable_grad():  # without short cuts
         flops, expected = counted(work, plain), work.call_plain(plain, *work.inputs(FP32))
     del plain

@@ -22,6 +22,7 @@ typedef struct {
     int64_t queries, keys, channels; /* N, M, D */
     int64_t all_keys, all_channels;  /* filled up to multiples of 32 */
     int64_t steps, columns;          /* tiles of 32 channels in a query, of 16 in a result */
+    int beside;                      /* whether shares are summed beside the values, which fill their tiles */
     float scale;                     /* of scores that are powers of two */
 } Sizes;
 typedef struct { /* one thread's */
@@ -29,8 +30,9 @@ typedef struct { /* one thread's */
     ALIGNED factor query[ROWS * CHANNELS];
     ALIGNED factor shares[ROWS * LINE];
     ALIGNED float scores[2][ROWS * STEP]; /* of 32 keys and of the next, as tiles of 16 by 16 */
-    ALIGNED float sums[ROWS * (CHANNELS + SIDE)]; /* of values by their shares, and behind them of the shares */
-    float most[ROWS];                             /* what scores are relative to */
+    ALIGNED float sums[ROWS * CHANNELS]; /* of values by their shares, and behind them of the shares */
+    ALIGNED float totals[ROWS * SIDE];   /* or of the shares, where they are summed beside */
+    float most[ROWS];                    /* what scores are relative to */
 } Desk;
 
 /* Tiles of 16 keys by 32 channels, pairs of channels down and keys across. */
@@ -45,8 +47,9 @@ static void pack_keys(const bf16 *from, int64_t row, const Sizes *sizes, factor 
         }
 }
 
-/* Tiles of 32 keys by 16 channels, pairs of keys down and channels across. Behind the channels comes a one: so shares
-   are summed as they were rounded, which takes most of the rounding out of what is divided by the sum. */
+/* Tiles of 32 keys by 16 channels, pairs of keys down and channels across. Behind the channels comes a one, where they
+   leave room for it: so shares are summed as they were rounded, which takes most of the rounding out of what is divided
+   by the sum. */
 static void pack_values(const bf16 *from, int64_t row, const Sizes *sizes, factor *to) {
     for (int64_t key = 0; key < sizes->all_keys; key += 2)
         for (int64_t column = 0; column < sizes->columns; column++) {
@@ -71,7 +74,10 @@ static void take_queries(const bf16 *from, int64_t row, int64_t count, const Siz
                                as_shrunken(_mm512_maskz_loadu_epi16(there, from + query * row + step * STEP)));
         }
     memset(desk->sums, 0, sizeof(float) * ROWS * SIDE * sizes->columns);
+    memset(desk->totals, 0, sizeof desk->totals);
 }
+
+INLINE void multiply_all(float *sums, __m512 by) { _mm512_store_ps(sums, _mm512_mul_ps(_mm512_load_ps(sums), by)); }
 
 static inline float *score_of(float *scores, int64_t query) {
     return scores + query / SIDE * 2 * SIDE * SIDE + query % SIDE * SIDE;
@@ -102,8 +108,8 @@ static void lower(Desk *desk, const Sizes *sizes, int64_t query, float over, int
     float *sums = desk->sums + query * SIDE * sizes->columns;
     factor *shares = desk->shares + query * LINE;
     desk->most[query] += over;
-    for (int64_t column = 0; column < sizes->columns; column++, sums += SIDE)
-        _mm512_store_ps(sums, _mm512_mul_ps(_mm512_load_ps(sums), by));
+    for (int64_t column = 0; column < sizes->columns; column++) multiply_all(sums + column * SIDE, by);
+    multiply_all(desk->totals + query * SIDE, by);
     for (int64_t key = 0; key < count; key += SIDE)
         narrow_factors(_mm512_mul_ps(wide_factors(shares + key), by), shares + key);
 }
@@ -123,7 +129,12 @@ static void share(Desk *desk, const Sizes *sizes, float *scores, int64_t key, in
             least = _mm512_set1_ps(-desk->most[query]);
             one = _mm512_fmadd_ps(near_scores, scale, least), two = _mm512_fmadd_ps(far_scores, scale, least);
         }
-        _mm512_store_si512(desk->shares + query * LINE + key, factors_of(power_of_two(one), power_of_two(two)));
+        const __m512i shares = factors_of(power_of_two(one), power_of_two(two));
+        _mm512_store_si512(desk->shares + query * LINE + key, shares);
+        if (sizes->beside) {
+            float *total = desk->totals + query * SIDE;
+            _mm512_store_ps(total, with_factors(_mm512_load_ps(total), shares));
+        }
     }
 }
 
@@ -143,7 +154,8 @@ static void add_values(Desk *desk, const Sizes *sizes, int64_t first, int64_t wi
 
 static void give(const Desk *desk, const Sizes *sizes, int64_t count, bf16 *to, int64_t row) {
     for (int64_t query = 0; query < count; query++) {
-        const float total = desk->sums[query * SIDE * sizes->columns + sizes->channels];
+        const float *behind = desk->sums + query * SIDE * sizes->columns + sizes->channels;
+        const float total = sizes->beside ? _mm512_reduce_add_ps(_mm512_load_ps(desk->totals + query * SIDE)) : *behind;
         for (int64_t column = 0; column < sizes->columns; column++) {
             int64_t left = sizes->channels - column * SIDE;
             __mmask16 there = left >= SIDE ? 0xffff : (1u << left) - 1;
@@ -173,7 +185,7 @@ static void attend_block(Desk *desk, const Sizes *sizes, const bf16 *queries, in
 int attend(Map query, Map key, Map value, bf16 *to, Strides to_by, int64_t batch, int64_t heads, int64_t queries,
            int64_t keys, int64_t channels, float scale, int threads) {
     Sizes sizes = {queries, keys, channels, up(keys, STEP), up(channels, STEP), up(channels, STEP) / STEP,
-                   up(channels + 1, SIDE) / SIDE, scale * 1.44269504f};
+                   up(channels, SIDE) / SIDE, channels % SIDE == 0, scale * 1.44269504f};
     const int64_t blocks = up(queries, ROWS) / ROWS, pairs = batch * heads, parts = (2 * threads + pairs - 1) / pairs;
     const int64_t each = (blocks + parts - 1) / parts;
     int failed = 0;

@@ -42,6 +42,7 @@ INLINE Sums in_tiles(float *first) { return (Sums){first, SIDE, SIDE * SIDE, 2 *
    as_factors, as_shrunken: 32 bfloat16s as factors, as those of the one side of a product and of the other.
    factors_of, shrink: the same of 16 and 16 float32s.
    wide_factors, narrow_factors: 16 factors to float32s and back, without shrinking.
+   with_factors: sixteen float32s and 32 factors, two to each of them.
    AS_READ: whether factors are the bfloat16s themselves, on either side.
    HEADROOM: how many binary digits above one may be needed of a factor whose products with others are summed. */
 #if defined __AMX_BF16__

@@ -24,6 +24,11 @@ INLINE __m512i factors_of(__m512 low, __m512 high) {
     return _mm512_inserti64x4(_mm512_castsi256_si512(halves_of(low)), halves_of(high), 1);
 }
 
+INLINE __m512 with_factors(__m512 sums, __m512i factors) {
+    const __m256h low = (__m256h)_mm512_castsi512_si256(factors), high = (__m256h)_mm512_extracti64x4_epi64(factors, 1);
+    return _mm512_add_ps(sums, _mm512_add_ps(_mm512_cvtxph_ps(low), _mm512_cvtxph_ps(high)));
+}
+
 INLINE __m512 shrink(__m512 x) { return _mm512_mul_ps(x, _mm512_set1_ps(SHRUNKEN)); }
 
 INLINE __m512i pairs_of(__m512 even, __m512 odd) {

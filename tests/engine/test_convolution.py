@@ -45,6 +45,7 @@ def drawn(
 @pytest.mark.parametrize("ends", [(True, True), (True, False), (False, True), (False, False)])
 @pytest.mark.parametrize("sizes", [
     (1, 32, 3, 3, 32), (2, 64, 17, 9, 96), (1, 320, 16, 16, 352), (3, 96, 33, 31, 64), (1, 64, 4, 100, 704),
+    (2, 32, 24, 24, 160), (2, 32, 16, 24, 160),
 ])  # fmt: skip
 def test_it_is_nearly_as_right_as_torchs_own(
     sizes: tuple[int, int, int, int, int], ends: Ends, dtype: torch.dtype
@@ -116,7 +117,7 @@ def test_into_some_rows_of_another_map_or_added_to_them(layout: torch.memory_for
 
 
 def test_a_picture_is_the_same_in_any_company_and_by_any_number_of_threads(dtype: torch.dtype) -> None:
-    x, weight, bias = drawn(dtype, 3, 64, 30, 22, 96)
+    x, weight, bias = drawn(dtype, 3, 64, 30, 22, 160)
     ordered, threads = convolution.order(weight, dtype), torch.get_num_threads()
     together = convolution.convolve(ordered, bias, x)
     try:

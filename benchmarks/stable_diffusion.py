@@ -65,8 +65,8 @@ class Step:
     theirs = "UNet2DConditionModel"
 
     def __init__(self, model: Config) -> None:
-        self.config, self.side = model.unet, model.image_size // model.vae.factor
-        self.pooled = model.text.pooled if model.unet.added else 0
+        self.config, self.pixels, self.side = model.unet, model.image_size, model.image_size // model.vae.factor
+        self.pooled = model.text.pooled if model.unet.added else 0  # width of the texts' vectors
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -78,10 +78,15 @@ class Step:
     def inputs(self, dtype: torch.dtype) -> tuple[Tensor, ...]:
         """A latent, its time, two texts and, for SDXL, their vectors and sizes."""
         generator = torch.Generator().manual_seed(1)
-        shapes = [(1, 4, self.side, self.side), (2, 77, self.config.context)] + [(2, self.pooled)] * bool(self.pooled)
-        x, context, *pooled = (torch.randn(shape, generator=generator).to(dtype) for shape in shapes)
-        sizes = [torch.tensor([[8 * self.side, 8 * self.side, 0, 0, 8 * self.side, 8 * self.side]] * 2) for _ in pooled]
-        return x, torch.tensor([500.0]), context, *pooled, *sizes
+
+        def drawn(*shape: int) -> Tensor:
+            return torch.randn(shape, generator=generator).to(dtype)
+
+        inputs = drawn(1, 4, self.side, self.side), torch.tensor([500.0]), drawn(2, 77, self.config.context)
+        if not self.pooled:
+            return inputs
+        sizes = torch.tensor([[self.pixels, self.pixels, 0, 0, self.pixels, self.pixels]] * 2)
+        return *inputs, drawn(2, self.pooled), sizes
 
     def call(self, network: nn.Module, x: Tensor, t: Tensor, context: Tensor, *vectors: Tensor) -> Tensor:
         if vectors:

@@ -77,7 +77,7 @@ static void take_queries(const bf16 *from, int64_t row, int64_t count, const Siz
     memset(desk->totals, 0, sizeof desk->totals);
 }
 
-INLINE void multiply_all(float *sums, __m512 by) { _mm512_store_ps(sums, _mm512_mul_ps(_mm512_load_ps(sums), by)); }
+INLINE void scale_by(float *sums, __m512 by) { _mm512_store_ps(sums, _mm512_mul_ps(_mm512_load_ps(sums), by)); }
 
 static inline float *score_of(float *scores, int64_t query) {
     return scores + query / SIDE * 2 * SIDE * SIDE + query % SIDE * SIDE;
@@ -108,8 +108,8 @@ static void lower(Desk *desk, const Sizes *sizes, int64_t query, float over, int
     float *sums = desk->sums + query * SIDE * sizes->columns;
     factor *shares = desk->shares + query * LINE;
     desk->most[query] += over;
-    for (int64_t column = 0; column < sizes->columns; column++) multiply_all(sums + column * SIDE, by);
-    multiply_all(desk->totals + query * SIDE, by);
+    for (int64_t column = 0; column < sizes->columns; column++) scale_by(sums + column * SIDE, by);
+    scale_by(desk->totals + query * SIDE, by);
     for (int64_t key = 0; key < count; key += SIDE)
         narrow_factors(_mm512_mul_ps(wide_factors(shares + key), by), shares + key);
 }

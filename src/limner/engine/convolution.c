@@ -144,44 +144,53 @@ static void convolve_block(const bf16 *x, const factor *weights, const float *bi
     }
 }
 
-/* Spots of a block: about as many as is usual, so that threads end together. 24 x 24 of two images are 288 spots: in
-   blocks of 128 one of two threads had two of three blocks to do. */
-static int64_t spots_of_block(int64_t spots, int64_t usual, int threads) {
-    const int64_t each[] = {usual, usual + 2 * SIDE, usual - 2 * SIDE};
-    int64_t best = 0, least = INT64_MAX;
-    if (spots <= each[1]) return up(spots, 2 * SIDE);
-    for (int one = 0; one < 3; one++) {
-        const int64_t round = each[one] * threads, all = up(spots, round) / threads; /* of a thread */
-        if (all < least) best = each[one], least = all;
-    }
+/* How a layer is cut: blocks of spots, and, where these are fewer than threads, the results of each in parts. */
+typedef struct {
+    int64_t spots, blocks; /* of a block, and how many */
+    int64_t parts, outs;   /* of a block's results, and how many each has */
+    int64_t longest;       /* spots by results of the thread that has most of them */
+} Cut;
+
+static Cut cut_into(int64_t most, const Sizes *sizes, int threads) {
+    const int64_t all = all_spots(sizes), filled = up(all, 2 * SIDE), spots = most < filled ? most : filled;
+    const int64_t blocks = up(all, spots) / spots, parts = (threads + blocks - 1) / blocks;
+    const int64_t outs = up((sizes->outs + parts - 1) / parts, STEP), rounds = (blocks * parts + threads - 1) / threads;
+    return (Cut){spots, blocks, parts, outs, rounds * spots * outs};
+}
+
+/* Into blocks of about as many spots as are usual, so that threads end together: 24 x 24 of two images are 288 spots,
+   and of three blocks of 128 one of two threads would have two. */
+static Cut cut(const Sizes *sizes, int threads) {
+    const int64_t usual = sizes->outs <= FEW_OUTS ? FEW_SPOTS : SPOTS;
+    const Cut more = cut_into(usual + 2 * SIDE, sizes, threads), less = cut_into(usual - 2 * SIDE, sizes, threads);
+    Cut best = cut_into(usual, sizes, threads);
+    if (more.longest < best.longest) best = more;
+    if (less.longest < best.longest) best = less;
     return best;
 }
 
-/* Whether there was memory for it. Weights are as `order` makes them. Where blocks are few, threads share the results
-   of one. */
+/* Whether there was memory for it. Weights are as `order` makes them. */
 int convolve(const bf16 *x, const factor *weights, const float *bias, const bf16 *plus, bf16 *to, Sizes sizes,
              int threads) {
-    const int64_t spots = all_spots(&sizes);
-    const int64_t each_spots = spots_of_block(spots, sizes.outs <= FEW_OUTS ? FEW_SPOTS : SPOTS, threads);
-    const int64_t blocks = up(spots, each_spots) / each_spots, parts = (threads + blocks - 1) / blocks;
-    const int64_t each = up((sizes.outs + parts - 1) / parts, STEP);
+    const Cut by = cut(&sizes, threads);
     int failed = 0;
 #pragma omp parallel num_threads(threads) reduction(| : failed)
     {
-        const int64_t seen = POINTS * each_spots * sizes.channels * sizeof(factor), row = sizes.channels * sizeof(bf16);
-        const int64_t sums = POINTS * each_spots * OUTS * sizeof(float);
+        const int64_t seen = POINTS * by.spots * sizes.channels * sizeof(factor), row = sizes.channels * sizeof(bf16);
+        const int64_t sums = POINTS * by.spots * OUTS * sizeof(float);
         char *memory = room(seen + sums + row);
-        Desk desk = {(factor *)memory, (float *)(memory + seen), (bf16 *)(memory + seen + sums), each_spots};
+        Desk desk = {(factor *)memory, (float *)(memory + seen), (bf16 *)(memory + seen + sums), by.spots};
         failed = !memory;
         if (!failed) {
             memset(desk.zeros, 0, row);
             begin();
         }
 #pragma omp for schedule(dynamic, 1)
-        for (int64_t item = 0; item < blocks * parts; item++) {
-            const int64_t from = item % parts * each, until = from + each < sizes.outs ? from + each : sizes.outs;
+        for (int64_t item = 0; item < by.blocks * by.parts; item++) {
+            const int64_t from = item % by.parts * by.outs, last = from + by.outs;
+            const int64_t until = last < sizes.outs ? last : sizes.outs, first = item / by.parts * by.spots;
             if (failed || from >= until) continue;
-            convolve_block(x, weights, bias, plus, to, &sizes, &desk, item / parts * each_spots, from, until);
+            convolve_block(x, weights, bias, plus, to, &sizes, &desk, first, from, until);
         }
         if (!failed) end();
     }
